@@ -1,0 +1,295 @@
+"""The whole local stack as a context manager: emulators, issuer, bridge, schedules and functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Self
+
+from emulator.cloud import Cloud, CloudPlace
+from emulator.delivery.push import CachedTokens
+from emulator.errors import EmulatorError
+from emulator.events import events_to
+from emulator.functions import (
+    FunctionAddress,
+    Surroundings,
+    agent_table,
+    cloud_environment,
+    function_address,
+    function_command,
+    function_environment,
+    inherited,
+    source_folder,
+)
+from emulator.httpd import LOOPBACK
+from emulator.identities import Identities
+from emulator.official import OfficialCloud
+from emulator.oidc.issuer import LIFETIME_SECONDS, Issuer
+from emulator.oidc.keys import SigningKey
+from emulator.oidc.metadata import MetadataServer
+from emulator.ports import Ports
+from emulator.probes import Awaited, answers_ok, wait_until_ready
+from emulator.processes import Command, Guard
+from emulator.routes import Route, routes
+from emulator.schedules import Scheduler, jobs
+from emulator.stack_file import VERSION, StateDirectory
+from emulator.supervision import Supervisor, reloader
+from emulator.topology import load_topology
+from emulator.watch import Watch
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {"official": OfficialCloud}
+_BRIDGE: Final = "bridge"
+_BRIDGE_GRACE: Final = 4.0
+_FUNCTION_GRACE: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """What to run and where. ``environment`` adds variables per role; ``only`` empty means all roles."""
+
+    state_dir: Path = Path(".mesh")
+    roles_file: Path = ROOT / "infra" / "roles.json"
+    root: Path = ROOT
+    project: str = "mesh-local"
+    cloud: str = "official"
+    only: tuple[str, ...] = ()
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    watch: bool = False
+    ready_seconds: float = 60.0
+
+
+class LocalStack:
+    """Runs between ``with`` and its end; everything it started ends with it, whatever happens.
+
+    Several may run at once, each with a state directory of its own.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        """Read the roles file. Raises TopologyError when it is wrong."""
+        self._options = options
+        self._topology = load_topology(options.roles_file)
+        self._roles = self._topology.chosen(options.only)
+        self._identities = Identities(options.project)
+        self._state = StateDirectory(options.state_dir)
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start everything and wait until all of it is ready.
+
+        Raises AlreadyRunningError when another stack owns the state directory, and StartError
+        when something does not start; nothing is left running then.
+        """
+        self._state.claim()
+        self._cleanup.callback(self._state.release)
+        try:
+            self._start()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Stop everything and remove ``stack.json``; logs are kept."""
+        self._cleanup.close()
+
+    @property
+    def project(self) -> str:
+        """The project id."""
+        return self._options.project
+
+    @property
+    def developer(self) -> str:
+        """The email of the person on this machine."""
+        return self._identities.developer
+
+    @property
+    def issuer(self) -> Issuer:
+        """The OIDC issuer."""
+        return self._issuer
+
+    @property
+    def firestore(self) -> str:
+        """``host:port`` of Firestore."""
+        return self._cloud.firestore
+
+    @property
+    def pubsub(self) -> str:
+        """``host:port`` of Pub/Sub."""
+        return self._cloud.pubsub
+
+    @property
+    def functions(self) -> Mapping[str, FunctionAddress]:
+        """Where each role answers."""
+        return MappingProxyType(self._functions)
+
+    @property
+    def routes(self) -> list[Route]:
+        """Which subscription delivers where."""
+        return routes(self._topology, self._identities, {name: one.url for name, one in self._functions.items()})
+
+    @property
+    def stats_url(self) -> str:
+        """Where the bridge shows its counts by subscription, as JSON."""
+        return f"http://{LOOPBACK}:{self._bridge_port}/stats"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs, one file per process."""
+        return self._state.logs
+
+    def url(self, role: str) -> str:
+        """The base URL of a role, which is also its audience."""
+        return self._functions[role].url
+
+    def token(self, audience: str, email: str | None = None, expires_in: int = LIFETIME_SECONDS) -> str:
+        """An ID token for this audience, as the developer unless an email is given."""
+        return self._issuer.mint(audience, email or self.developer, expires_in)
+
+    def environment(self) -> dict[str, str]:
+        """The variables for a client on this machine that acts as the developer."""
+        address = self._metadata["developer"].address
+        return {**cloud_environment(self._around), "GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
+
+    def pids(self) -> Mapping[str, int]:
+        """Process ids of the functions and the bridge."""
+        return self._supervisor.pids()
+
+    def restart(self, role: str) -> None:
+        """Stop and start a role (or ``bridge``) at its address and wait until it is ready."""
+        self._supervisor.restart([role])
+
+    def kill(self, role: str) -> None:
+        """SIGKILL a role (or ``bridge``); it stays down until :meth:`start`."""
+        self._supervisor.kill(role)
+
+    def start(self, role: str) -> None:
+        """Start a role that was killed and wait until it is ready."""
+        self._supervisor.start(role)
+
+    def document(self) -> dict[str, object]:
+        """What ``stack.json`` holds."""
+        return {
+            "version": VERSION,
+            "project": self.project,
+            "pid": os.getpid(),
+            "issuer": {
+                "url": self._issuer.url,
+                "certsUrl": self._issuer.certs_url,
+                "tokenUrl": self._issuer.token_url,
+            },
+            "emulators": {"firestore": self.firestore, "pubsub": self.pubsub},
+            "developer": self.developer,
+            "functions": {
+                name: {"url": one.url, "audience": one.audience, "log": one.log, "docs": one.docs}
+                for name, one in self._functions.items()
+            },
+            "agents": agent_table(self._topology, self._functions),
+            "subscriptions": {
+                route.name: {
+                    "topic": route.topic,
+                    "serviceAccount": route.target.service_account,
+                    "endpoint": route.target.endpoint,
+                    "audience": route.target.audience,
+                }
+                for route in self.routes
+            },
+            "bridge": {"stats": self.stats_url},
+            "startedAt": self._started_at,
+        }
+
+    def _start(self) -> None:
+        awaited = self._start_cloud()
+        self._start_issuer()
+        self._supervisor = Supervisor(self._guard, self._report, self._options.ready_seconds)
+        self._cleanup.callback(self._stop_services)
+        awaited += [self._start_bridge(), *(self._start_function(role) for role in self._roles)]
+        wait_until_ready(awaited, self._options.ready_seconds)
+        self._ports.remember()
+        self._supervisor.keep_alive()
+        self._start_scheduler()
+        if self._options.watch:
+            self._start_watch()
+        self._started_at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        self._state.write_stack(self.document())
+
+    def _start_cloud(self) -> list[Awaited]:
+        options, state = self._options, self._state
+        if options.cloud not in CLOUDS:
+            raise EmulatorError(f"there is no cloud {options.cloud!r}; there is {', '.join(CLOUDS)}")
+        self._report = events_to(state.logs / "stack.log")
+        self._guard = Guard()
+        self._cleanup.callback(self._guard.close)
+        self._ports = Ports(state.path / "ports.json")
+        self._cleanup.callback(self._ports.close)
+        self._bridge_port = self._ports.take(_BRIDGE)
+        self._functions = {
+            role: function_address(self._ports.take(role), state.logs / f"{role}.log") for role in self._roles
+        }
+        self._cloud = CLOUDS[options.cloud](CloudPlace(self._ports, state.logs, state.path, self._guard))
+        self._cleanup.callback(self._cloud.stop)
+        return list(self._cloud.start())
+
+    def _start_issuer(self) -> None:
+        key = SigningKey.load_or_create(self._state.path / "oidc-key.pem")
+        self._issuer = self._cleanup.enter_context(Issuer(key, self._ports.take("issuer")))
+        accounts = {role: self._identities.role(role) for role in self._roles}
+        self._metadata = {
+            name: self._cleanup.enter_context(MetadataServer(self.project, email, self._issuer.mint))
+            for name, email in {**accounts, "developer": self.developer}.items()
+        }
+        self._around = Surroundings(
+            topology=self._topology,
+            identities=self._identities,
+            root=self._options.root,
+            firestore=self._cloud.firestore,
+            pubsub=self._cloud.pubsub,
+            issuer=self._issuer.url,
+            certs_url=self._issuer.certs_url,
+        )
+
+    def _start_bridge(self) -> Awaited:
+        environment = {
+            **inherited(os.environ),
+            **cloud_environment(self._around),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "OIDC_TOKEN_URL": self._issuer.token_url,
+            "ROLE_URLS": json.dumps({name: one.url for name, one in self._functions.items()}),
+            "BRIDGE_PORT": str(self._bridge_port),
+        }
+        roles = str(self._options.roles_file.resolve())
+        arguments = (sys.executable, "-m", "emulator", "bridge", "--roles", roles)
+        command = Command(_BRIDGE, arguments, environment, self._state.logs / "bridge.log", ROOT)
+        return self._supervisor.add(command, answers_ok(f"http://{LOOPBACK}:{self._bridge_port}/healthz"))
+
+    def _start_function(self, role: str) -> Awaited:
+        address, metadata = self._functions[role], self._metadata[role].address
+        extra = self._options.environment.get(role, {})
+        environment = function_environment(self._around, role, self._functions, metadata, extra)
+        command = function_command(self._around, role, address, environment)
+        return self._supervisor.add(command, answers_ok(address.health))
+
+    def _start_scheduler(self) -> None:
+        wanted = jobs(self._topology, self._identities, self._functions)
+        scheduler = Scheduler(wanted, CachedTokens(self._issuer.mint), self._report)
+        scheduler.start()
+        self._cleanup.callback(scheduler.stop)
+
+    def _start_watch(self) -> None:
+        shared = self._options.root / "shared" / "agent_mesh"
+        folders = {role: (source_folder(self._around, role), shared) for role in self._roles}
+        watch = Watch(folders, reloader(self._supervisor, self._report))
+        watch.start()
+        self._cleanup.callback(watch.stop)
+
+    def _stop_services(self) -> None:
+        self._supervisor.close()
+        self._supervisor.stop([_BRIDGE], _BRIDGE_GRACE)
+        self._supervisor.stop(self._roles, _FUNCTION_GRACE)

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Every chore of the repository, from a bare Python 3.11 or newer: `python3 noxfile.py -s tests [-- arguments]`.
+
+The first start builds `.venv` from the locks. This file must parse under any Python 3, so that an old one is told so.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("Agent Mesh needs Python 3.11 or newer; " + sys.executable + " is " + sys.version.split()[0])
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from infra.bootstrap import enter
+
+    enter(ROOT, sys.argv[1:])  # replaces this process by nox in .venv: nothing below runs in this one
+
+import os
+import tempfile
+
+import nox
+
+from infra import boot, packaging
+
+PYTHON = sys.executable
+STOP_SECONDS = 30.0  # how long an interrupted child may take to stop its own children
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.default_venv_backend = "none"
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    session.run(PYTHON, *arguments, interrupt_timeout=STOP_SECONDS, terminate_timeout=STOP_SECONDS)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the fault tests, in random order, with coverage of every process they start."""
+    everything = not session.posargs  # a chosen test covers little: no threshold then
+    coverage = ["--cov", "--cov-report=term-missing:skip-covered"] if everything else []
+    python(session, "-m", "pytest", "-m", "not faults", *coverage, *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill functions between any two lines, redeliver, and compare the final state."""
+    python(session, "-m", "pytest", "-m", "faults", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    python(session, "-m", "ruff", "check", *session.posargs)
+    python(session, "-m", "ruff", "format", "--check", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    python(session, "-m", "mypy", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The tour: starts the local mesh, dispatches tasks, shows what happens."""
+    python(session, "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def up(session: nox.Session) -> None:
+    """Run the local mesh until Ctrl-C."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The stack replaces nox, so that a signal reaches it once and nobody cuts its clean stop short.
+    os.execv(PYTHON, [PYTHON, "-m", "emulator", "up", *session.posargs])  # noqa: S606 - no shell is wanted
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    python(session, "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated tables (routes, errors, settings) into docs/; `-- --check` only compares."""
+    python(session, "-m", "agent_mesh.docs", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build dist/<role>.zip for all roles, or those named, and prove that each boots with its requirements alone."""
+    wanted = set(session.posargs)
+    with tempfile.TemporaryDirectory() as scratch:
+        for role in packaging.roles(ROOT):
+            if wanted and role.name not in wanted:
+                continue
+            archive = packaging.build(ROOT, role, ROOT / "dist")
+            session.log(f"{archive.relative_to(ROOT)}: sha256 {packaging.digest(archive)}")
+            seconds = boot.prove(archive, role.entry_point, Path(scratch))
+            session.log(f"{role.name}: /healthz answered 200 after {seconds:.2f} s in an environment of its own")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Compile the locks again; `-- --upgrade` takes the newest versions."""
+    compile_lock = (
+        *("-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
+        *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "python3 noxfile.py -s lock"),
+    )
+    development = "requirements/dev.txt"
+    python(session, *compile_lock, "--extra", "dev", "pyproject.toml", "-o", development, *session.posargs)
+    for role in packaging.roles(ROOT):
+        function = f"{role.source}/requirements.txt"
+        python(session, *compile_lock, "-c", development, "requirements/function.in", "-o", function)

@@ -1,0 +1,73 @@
+"""What makes a function a command: the options that all have, and errors that are explained."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from agent_mesh.cli._failures import exit_code, explain_failure
+from agent_mesh.cli._session import Session
+from agent_mesh.client import MeshClientError
+
+P = ParamSpec("P")
+Command = Callable[Concatenate[Session, P], int | None]
+
+_COMMON = "For every command"
+
+
+def _common_options(
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead.", rich_help_panel=_COMMON)
+    ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENT_MESH_URL", help="The orchestrator; default: the local stack's.", rich_help_panel=_COMMON
+        ),
+    ] = None,
+    audience: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENT_MESH_AUDIENCE", help="Audience of the ID token; default: the URL.", rich_help_panel=_COMMON
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="EMAIL",
+            envvar="AGENT_MESH_AS",
+            help="Who to be: locally anybody, on Google Cloud a service account that you may impersonate.",
+            rich_help_panel=_COMMON,
+        ),
+    ] = None,
+) -> Session:
+    return Session(json=json, url=url, audience=audience, identity=identity)
+
+
+def add_command(app: typer.Typer, name: str, command: Command[...]) -> None:
+    """Add a command. Its function gets the session first; what it returns, if anything, is the exit code."""
+    common = inspect.signature(_common_options, eval_str=True).parameters
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:  # noqa: ANN401  # Typer fills them in by the signature below
+        session = _common_options(**{key: values.pop(key) for key in common})
+        raise typer.Exit(_run(session, functools.partial(command, **values)))
+
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    run.__signature__ = inspect.Signature([*keyword_only, *common.values()])  # type: ignore[attr-defined]
+    app.command(name)(run)
+
+
+def _run(session: Session, command: Callable[[Session], int | None]) -> int:
+    try:
+        return command(session) or 0
+    except MeshClientError as error:
+        explain_failure(session, error)
+        return exit_code(error)

@@ -1,0 +1,1 @@
+"""What crosses a boundary: requests, answers, messages, events and errors. Imports nothing else of ours."""

@@ -1,0 +1,141 @@
+"""The `dead` collection: one document a dead letter, its id derived so that a repeated delivery adds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from google.cloud.firestore_v1.base_query import FieldFilter
+
+from agent_mesh.contracts.tasks import DeadLetter
+from agent_mesh.platform.clock import Clock, moment, rfc3339
+from agent_mesh.platform.firestore import Exists, FirestoreClient, firestore_errors
+from agent_mesh.platform.ids import derived_id
+
+COLLECTION: Final = "dead"
+_DETAIL_LIMIT: Final = 2000
+_DATA_LIMIT_BYTES: Final = 900_000
+"""A Firestore document has at most 1 MiB; a longer message is kept by its size alone and cannot be replayed."""
+
+
+@dataclass(frozen=True)
+class DeadRecord:
+    """One dead letter. `data` and `attributes` are the message as it was published; both empty where a task has it all."""
+
+    dead_id: str
+    topic: str
+    reason: str
+    detail: str
+    attempts: int
+    at: datetime
+    task_id: str | None = None
+    agent: str | None = None
+    data: bytes = b""
+    size_bytes: int = 0
+    attributes: dict[str, str] | None = None
+    replayed_at: datetime | None = None
+    replayed_as: str | None = None
+
+    def view(self) -> DeadLetter:
+        """Return what is shown of it; the message itself is not."""
+        return DeadLetter(
+            dead_id=self.dead_id,
+            topic=self.topic,
+            reason=self.reason,
+            detail=self.detail,
+            attempts=self.attempts,
+            task_id=self.task_id,
+            agent=self.agent,
+            at=rfc3339(self.at),
+            replayed_at=rfc3339(self.replayed_at) if self.replayed_at else None,
+            replayed_as=self.replayed_as,
+            size_bytes=self.size_bytes,
+        )
+
+
+class DeadLetters:
+    """Keeps, lists and marks dead letters."""
+
+    def __init__(self, database: FirestoreClient, clock: Clock, retention_days: int) -> None:
+        """Keep each for `retention_days`."""
+        self._database = database
+        self._clock = clock
+        self._kept = timedelta(days=retention_days)
+
+    def keep_task(self, task_id: str, agent: str, reason: str, detail: str, attempts: int) -> None:
+        """Keep a task that is dead; what it was is in the task itself."""
+        dead_id = derived_id("dead", "task", task_id)
+        at = moment(self._clock.now())
+        self._keep(
+            DeadRecord(dead_id, "tasks", reason, detail[:_DETAIL_LIMIT], attempts, at, task_id=task_id, agent=agent)
+        )
+
+    def keep_message(self, record: DeadRecord) -> None:
+        """Keep a message that belongs to no task."""
+        data = record.data if len(record.data) <= _DATA_LIMIT_BYTES else b""
+        self._keep(replace(record, data=data, detail=record.detail[:_DETAIL_LIMIT]))
+
+    def get(self, dead_id: str) -> DeadRecord | None:
+        """Return a dead letter, None if there is none."""
+        with firestore_errors():
+            snapshot = self._database.collection(COLLECTION).document(dead_id).get()
+        return _record(snapshot) if snapshot.exists else None
+
+    def page(self, agent: str | None, before: datetime | None, limit: int) -> list[DeadRecord]:
+        """Return dead letters, newest first, optionally of one agent and older than a moment."""
+        query: Any = self._database.collection(COLLECTION)
+        if agent is not None:
+            query = query.where(filter=FieldFilter("agent", "==", agent))
+        if before is not None:
+            query = query.where(filter=FieldFilter("at", "<", before))
+        with firestore_errors():
+            found = query.order_by("at", direction="DESCENDING").limit(limit).get()
+        return [_record(snapshot) for snapshot in found]
+
+    def replayed(self, dead_id: str, as_what: str) -> None:
+        """Note that a dead letter was sent again."""
+        change = {"replayedAt": moment(self._clock.now()), "replayedAs": as_what}
+        with firestore_errors():
+            self._database.collection(COLLECTION).document(dead_id).update(change)
+
+    def _keep(self, record: DeadRecord) -> None:
+        document = {
+            "topic": record.topic,
+            "reason": record.reason,
+            "detail": record.detail,
+            "attempts": record.attempts,
+            "at": record.at,
+            "taskId": record.task_id,
+            "agent": record.agent,
+            "data": record.data,
+            "sizeBytes": record.size_bytes,
+            "attributes": record.attributes or {},
+            "replayedAt": None,
+            "replayedAs": None,
+            "expireAt": record.at + self._kept,
+        }
+        try:
+            with firestore_errors():
+                self._database.collection(COLLECTION).document(record.dead_id).create(document)
+        except Exists:
+            return
+
+
+def _record(snapshot: Any) -> DeadRecord:  # noqa: ANN401  # the client's snapshot type is untyped
+    fields = snapshot.to_dict()
+    return DeadRecord(
+        dead_id=snapshot.id,
+        topic=fields["topic"],
+        reason=fields["reason"],
+        detail=fields["detail"],
+        attempts=fields["attempts"],
+        at=fields["at"],
+        task_id=fields.get("taskId"),
+        agent=fields.get("agent"),
+        data=fields.get("data", b""),
+        size_bytes=fields.get("sizeBytes", 0),
+        attributes=fields.get("attributes"),
+        replayed_at=fields.get("replayedAt"),
+        replayed_as=fields.get("replayedAs"),
+    )

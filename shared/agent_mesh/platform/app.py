@@ -1,0 +1,265 @@
+"""The one shape of a function: typed routes, a caller for each, problems for errors, OpenAPI and health for all.
+
+A `FunctionApp` is a Flask application of its own behind the functions-framework target. For each request it
+
+1. sets the trace, 2. verifies who calls and whether this route is theirs, before anything of the body is read,
+3. parses the body, path and query into the route's models, 4. runs the view, 5. publishes the events that the call gathered.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+import flask
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from agent_mesh.contracts.problems import (
+    PROBLEM_CONTENT_TYPE,
+    BodyTooLarge,
+    FieldFault,
+    Internal,
+    InvalidRequest,
+    MalformedRequest,
+    MeshError,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+)
+from agent_mesh.platform.events import EventLog
+from agent_mesh.platform.logs import configure_logs, current_trace, log
+from agent_mesh.platform.oidc import Identity, TokenVerifier, authorize
+from agent_mesh.platform.settings import Settings
+from agent_mesh.platform.trace import incoming_trace, new_trace
+from agent_mesh.version import VERSION
+
+BODY_LIMIT_BYTES: Final = 2 * 1024 * 1024
+PUSH_BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""A push carries up to 10 MB of message as base64."""
+
+_ANONYMOUS: Final = Identity(email="", subject="")
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call a route. Nobody, unless it says otherwise."""
+
+    emails: frozenset[str] = frozenset()
+    audiences: tuple[str, ...] = ()
+    public: bool = False
+
+    @classmethod
+    def of(cls, emails: Collection[str], *audiences: str) -> Access:
+        """Return access for callers with these e-mails, whose tokens are for one of these audiences."""
+        return cls(frozenset(emails), tuple(audience for audience in audiences if audience))
+
+
+NOBODY: Final = Access()
+PUBLIC: Final = Access(public=True)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a view answers when a body with status 200 does not say it all."""
+
+    body: BaseModel | None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Health(BaseModel):
+    """Liveness."""
+
+    status: str
+    role: str
+    version: str
+
+
+class _RawJsonRequest(flask.Request):
+    """Hands the body on as text, so that pydantic parses it: Flask's own parser recurses until it crashes on deep JSON."""
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002, ARG002  # Flask's signature
+        try:
+            return self.get_data().decode()
+        except UnicodeDecodeError as error:
+            detail = "The body is not UTF-8, which JSON between systems must be (RFC 8259 section 8.1)."
+            raise MalformedRequest(detail, errors=[FieldFault(field="body", message="is not UTF-8")]) from error
+
+
+class FunctionApp:
+    """One role's routes. Give `serve` to functions-framework."""
+
+    def __init__(
+        self, role: str, description: str, settings: Settings, verifier: TokenVerifier, events: EventLog
+    ) -> None:
+        """Start with health and documentation routes; everything else is added with `route`."""
+        configure_logs(settings.project, role)
+        self._role = role
+        self._verifier = verifier
+        self._events = events
+        self._access: dict[str, tuple[Access, int]] = {}
+        self.flask = _openapi(role, description)
+        self.flask.before_request(self._admit)
+        self.flask.register_error_handler(MeshError, _problem)
+        self.flask.register_error_handler(HTTPException, _http_problem)
+        self.flask.register_error_handler(Exception, _defect)
+        for path in ("/health", "/healthz"):
+            self.route("GET", path, access=PUBLIC, answers={200: Health}, summary="Liveness", name=path[1:])(
+                self._health
+            )
+        self.flask.add_url_rule("/docs", "docs", lambda: flask.redirect("swagger"))
+
+    def route(  # noqa: PLR0913  # one keyword for each thing that a route declares
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access = NOBODY,
+        answers: dict[int, type[BaseModel] | None],
+        summary: str,
+        body_limit: int = BODY_LIMIT_BYTES,
+        name: str = "",
+    ) -> Callable[[_View], _View]:
+        """Declare a route. The view's parameters named `body`, `path` and `query` are parsed into their models."""
+
+        def register(view: _View) -> _View:
+            endpoint = name or view.__name__
+
+            @wraps(view)
+            def answered(**arguments: object) -> flask.Response:
+                return _response(view(**arguments))
+
+            add = getattr(self.flask, method.lower())
+            security: list[dict[str, list[str]]] | None = None if access.public else [{"idToken": []}]
+            add(path, endpoint=endpoint, summary=summary, responses=answers, security=security, operation_id=endpoint)(
+                answered
+            )
+            self._access[endpoint] = (access, body_limit)
+            return view
+
+        return register
+
+    def serve(self, request: flask.Request) -> flask.Response:
+        """Answer one request of functions-framework's own application."""
+        environ = request.environ
+        with self.flask.request_context(environ):
+            try:
+                response = self.flask.full_dispatch_request()
+                self._events.flush()
+            finally:
+                # The framework reads the rest of the body after us, without a limit; there is nothing left to read.
+                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
+                environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return response
+
+    def _admit(self) -> None:
+        self._events.begin()
+        current_trace.set(incoming_trace(flask.request.headers.get) or new_trace())
+        flask.g.identity = _ANONYMOUS
+        if flask.request.endpoint not in self._access:
+            return
+        access, body_limit = self._access[flask.request.endpoint]
+        flask.request.max_content_length = body_limit
+        if not access.public:
+            flask.g.identity = self._verifier.verify(flask.request.headers.get("Authorization"), access.audiences)
+            authorize(flask.g.identity, access.emails)
+
+    def _health(self) -> Health:
+        return Health(status="ok", role=self._role, version=VERSION)
+
+
+def current_identity() -> Identity:
+    """Return who makes the request that is being served."""
+    identity: Identity = flask.g.identity
+    return identity
+
+
+def trace_id() -> str:
+    """Return the trace id of the request that is being served."""
+    trace = current_trace.get()
+    return trace.trace_id if trace else ""
+
+
+def _openapi(role: str, description: str) -> OpenAPI:
+    problem = {"content": {PROBLEM_CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    app = OpenAPI(
+        role,
+        info=Info(title=f"Agent Mesh {role}", version=VERSION, description=description),
+        security_schemes={"idToken": {"type": "http", "scheme": "bearer", "bearerFormat": "Google ID token"}},
+        responses={
+            401: {**problem, "description": "No valid ID token"},
+            403: {**problem, "description": "Not allowed"},
+            422: {**problem, "description": "The request does not fit the contract"},
+            "default": {**problem, "description": "Any other problem"},
+        },
+        validation_error_model=Problem,
+        validation_error_callback=_invalid,
+        doc_prefix="",
+        doc_url="/openapi.json",
+    )
+    app.request_class = _RawJsonRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    return app
+
+
+def _response(answer: object) -> flask.Response:
+    reply = answer if isinstance(answer, Reply) else Reply(answer) if isinstance(answer, BaseModel) else None
+    if reply is None:
+        return flask.make_response("", 204)
+    if reply.body is None:
+        return flask.make_response("", reply.status, reply.headers)
+    text = reply.body.model_dump_json(by_alias=True, exclude_none=True)
+    kind = PROBLEM_CONTENT_TYPE if isinstance(reply.body, Problem) else "application/json"
+    return flask.Response(text, reply.status, {**reply.headers, "Content-Type": kind})
+
+
+def _invalid(error: ValidationError) -> flask.Response:
+    """Say which fields are wrong, without repeating the values."""
+    faults = [
+        FieldFault(field=".".join(map(str, fault["loc"])) or "body", message=fault["msg"])
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    if any(fault["type"] == "json_invalid" for fault in error.errors(include_input=False)):
+        detail = "The body is not JSON that can be read: " + faults[0].message
+        raise MalformedRequest(detail, errors=faults)
+    detail = "; ".join(f"{fault.field}: {fault.message}" for fault in faults[:5])
+    raise InvalidRequest(detail, errors=faults[:50])
+
+
+def problem_reply(error: MeshError) -> Reply:
+    """Return the problem+json answer for an error."""
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+    if error.status == 401:  # noqa: PLR2004  # RFC 9110 section 15.5.2 wants the challenge
+        headers["WWW-Authenticate"] = 'Bearer realm="agent-mesh"'
+    return Reply(error.to_problem(instance=flask.request.path, trace_id=trace_id()), error.status, headers)
+
+
+def _problem(error: MeshError) -> flask.Response:
+    return _response(problem_reply(error))
+
+
+def _http_problem(error: HTTPException) -> flask.Response:
+    if error.response is not None or (error.code or 500) < 400:  # noqa: PLR2004  # a redirect is no problem
+        return flask.make_response(error.get_response())
+    if error.code == 405:  # noqa: PLR2004
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        response = _problem(MethodNotAllowed(f"{flask.request.path} takes {allowed}."))
+        response.headers["Allow"] = allowed
+        return response
+    if error.code == 404:  # noqa: PLR2004
+        return _problem(NotFound(f"There is nothing at {flask.request.path}; GET /docs lists what is here."))
+    if error.code == 413:  # noqa: PLR2004
+        return _problem(BodyTooLarge(f"The body may have {flask.request.max_content_length} bytes at most."))
+    return _problem(MalformedRequest(error.description or "The request cannot be read."))
+
+
+def _defect(error: Exception) -> flask.Response:
+    log("defect while serving a request", level=40, failed=True, kind=type(error).__name__)
+    return _problem(Internal("The call failed by a defect of the mesh; its log has the rest under this trace id."))

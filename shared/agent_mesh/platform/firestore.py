@@ -1,0 +1,90 @@
+"""Firestore as the mesh uses it: one lazy client a process, commits guarded by `update_time`, no transactions.
+
+A commit that is conditional on a document's `update_time` saves the two round trips of a transaction and never waits for
+a lock; whoever loses reads again and decides again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from google.api_core import exceptions as google_errors
+from google.cloud import firestore
+
+from agent_mesh.contracts.problems import Unavailable
+
+_T = TypeVar("_T")
+_RACE_LIMIT: Final = 16
+
+
+class LostRace(Exception):  # it is an event, not a fault: somebody else wrote first
+    """A conditional write found the document changed, missing or already there. Read again and decide again."""
+
+
+class Exists(LostRace):
+    """A document that was to be created is there already."""
+
+
+class Missing(LostRace):
+    """A document that was to be updated is not there."""
+
+
+class FirestoreClient:
+    """The process's Firestore client, created at its first use."""
+
+    def __init__(self, project: str) -> None:
+        """Remember the project; nothing is connected yet."""
+        self._project = project
+        self._lock = threading.Lock()
+        self._client: firestore.Client | None = None
+
+    @property
+    def client(self) -> firestore.Client:
+        """The official client."""
+        if self._client is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = firestore.Client(project=self._project or None)
+        return self._client
+
+    def batch(self) -> firestore.WriteBatch:
+        """Return an empty set of writes that is committed as one."""
+        return self.client.batch()
+
+    def unchanged_since(self, update_time: object) -> firestore.WriteOption:
+        """Return the condition that a document was last written at `update_time`."""
+        return self.client.write_option(last_update_time=update_time)
+
+    def collection(self, name: str) -> firestore.CollectionReference:
+        """Return a collection of the default database."""
+        return self.client.collection(name)
+
+
+@contextmanager
+def firestore_errors() -> Iterator[None]:
+    """Turn the client's errors into ours: `LostRace` for a failed condition, `Unavailable` for an outage."""
+    try:
+        yield
+    except google_errors.AlreadyExists as error:
+        raise Exists(str(error)) from error
+    except google_errors.NotFound as error:
+        raise Missing(str(error)) from error
+    except (google_errors.Aborted, google_errors.FailedPrecondition) as error:
+        raise LostRace(str(error)) from error
+    except (google_errors.ServerError, google_errors.RetryError, google_errors.TooManyRequests) as error:
+        detail = "The database cannot be reached at the moment; nothing was lost, ask again."
+        raise Unavailable(detail, retry_after_s=1) from error
+
+
+def until_settled(step: Callable[[], _T]) -> _T:
+    """Repeat read-decide-write `step` while others win its races; raise `Unavailable` after 16 lost ones."""
+    for _ in range(_RACE_LIMIT):
+        try:
+            return step()
+        except LostRace:
+            continue
+    detail = "Too many others are changing the same thing; ask again."
+    raise Unavailable(detail, retry_after_s=1)

@@ -1,0 +1,166 @@
+"""Settings: every environment variable that a function reads, with its meaning, in one place.
+
+`docs/settings.md` and `config.example.env` are generated from these fields. A wrong value stops the start with a sentence
+that names the variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class SettingsError(Exception):
+    """An environment variable has a value that cannot be used; the text names it."""
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _parsed(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class AgentAddress(BaseModel):
+    """Where one agent is reached: base URL, audience of its ID tokens, and the most that a run of it costs, in cents."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    url: str
+    audience: str
+    max_cost_cents: int | None = Field(default=None, ge=0, alias="maxCostCents")
+
+
+def _env(name: str, description: str, default: Any = None) -> Any:  # noqa: ANN401  # pydantic's Field is typed so
+    return Field(default=default, validation_alias=name, description=description)
+
+
+class Settings(BaseModel):
+    """What a function is told by its environment."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    project: str = _env("GCP_PROJECT", "Google Cloud project id.", "")
+    service: str = _env("K_SERVICE", "Set by Cloud Run: the service's name. Its presence means: deployed.", "")
+    tasks_topic_id: str = _env("PUBSUB_TOPIC_ID", "Topic that carries tasks to agents.", "tasks")
+    tasks_topic_path: str = _env("PUBSUB_TOPIC", "The same as a full path; wins over the id.", "")
+    results_topic_id: str = _env("RESULTS_TOPIC_ID", "Topic that carries results back.", "results")
+    results_topic_path: str = _env("RESULTS_TOPIC", "The same as a full path; wins over the id.", "")
+    events_topic_id: str = _env("EVENTS_TOPIC_ID", "Topic that carries the mesh's events.", "events")
+    dead_tasks_topic_id: str = _env("DEAD_TASKS_TOPIC_ID", "Topic of tasks that failed for good.", "tasks-dead")
+
+    oidc_issuer: str = _env("OIDC_ISSUER", "Issuer of ID tokens.", "https://accounts.google.com")
+    oidc_certs_url: str = _env(
+        "OIDC_CERTS_URL", "The issuer's certificates, x509 in JSON.", "https://www.googleapis.com/oauth2/v1/certs"
+    )
+    oidc_audience: str = _env("OIDC_AUDIENCE", "Audience that callers' tokens must have: this function's base URI.", "")
+    accept_removed_signature: bool = _env(
+        "OIDC_ACCEPT_REMOVED_SIGNATURE",
+        "Accept tokens whose signature Cloud Run removed after checking it. Only where `allUsers` may not invoke.",
+        default=False,
+    )
+    push_verify: bool = _env(
+        "PUBSUB_VERIFY_OIDC", "Verify pushes of tasks; false only on a developer's machine.", default=True
+    )
+    push_audience: str = _env("PUBSUB_AUDIENCE", "Audience of pushed tasks; default: OIDC_AUDIENCE.", "")
+    results_verify: bool = _env(
+        "RESULTS_PUBSUB_VERIFY_OIDC", "Verify pushes of results; false only on a developer's machine.", default=True
+    )
+    results_audience: str = _env("RESULTS_PUBSUB_AUDIENCE", "Audience of pushed results; default: OIDC_AUDIENCE.", "")
+
+    callers: CommaList = _env("MESH_CALLERS", "E-mails that may dispatch and see their own tasks.", ())
+    operators: CommaList = _env("MESH_OPERATORS", "E-mails that may see every task, pause agents and sweep.", ())
+    runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
+    trusted_runners: CommaList = _env(
+        "MESH_TRUSTED_RUNNERS", "Those of them that reserved the budget before calling: the orchestrator.", ()
+    )
+    task_pushers: CommaList = _env("MESH_TASK_PUSHERS", "Service accounts that push tasks.", ())
+    result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
+    dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
+
+    agents: Annotated[dict[str, AgentAddress], BeforeValidator(_parsed)] = _env(
+        "MESH_AGENTS", "JSON: agent name to {url, audience, maxCostCents}.", {}
+    )
+    agent_light_url: str = _env("AGENT_LIGHT_URL", "Base URL of agent `light` where MESH_AGENTS does not name it.", "")
+    agent_budget_cents: int = _env(
+        "AGENT_BUDGET_CENTS", "What one agent may spend in a UTC day, in cents, where nothing else is set.", 1_000_000
+    )
+    agent_price_cents: int | None = _env("AGENT_COST_PER_RUN_CENTS", "Price of a run of this agent, in cents.")
+    lease_seconds: float = _env(
+        "AGENT_LEASE_SECONDS", "Seconds without a sign of life after which a run counts as crashed.", 60.0
+    )
+    control_staleness_seconds: float = _env(
+        "MESH_CONTROL_STALENESS_SECONDS", "How old a cached answer to 'is this agent paused?' may be.", 2.0
+    )
+    republish_seconds: float = _env(
+        "MESH_REPUBLISH_SECONDS", "How long an accepted task may go unclaimed before it is published again.", 60.0
+    )
+    max_attempts: int = _env("MESH_MAX_ATTEMPTS", "How often a task whose run crashed is started before it is dead.", 5)
+    http_wait_seconds: float = _env("MESH_HTTP_WAIT_SECONDS", "How long an HTTP dispatch waits for its result.", 240.0)
+    retention_days: int = _env("MESH_RETENTION_DAYS", "How long finished tasks and dead letters are kept.", 30)
+
+    webhook_secrets: CommaList = _env(
+        "WEBHOOK_SECRETS", "Secrets (`whsec_...`) that sign callbacks; the first is newest.", ()
+    )
+    callback_allowed_hosts: CommaList = _env(
+        "CALLBACK_ALLOWED_HOSTS",
+        "Hosts that callbacks may reach without HTTPS or a public address. Development only.",
+        (),
+    )
+
+    @model_validator(mode="after")
+    def _verification_stays_on(self) -> Self:
+        if self.service and not (self.push_verify and self.results_verify):
+            message = "PUBSUB_VERIFY_OIDC and RESULTS_PUBSUB_VERIFY_OIDC may be false on a developer's machine only"
+            raise ValueError(message)
+        if self.service and self.callback_allowed_hosts:
+            message = "CALLBACK_ALLOWED_HOSTS is for development only and must be empty when deployed"
+            raise ValueError(message)
+        return self
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the environment; raise `SettingsError` naming the variable that cannot be used."""
+        values = dict(os.environ if environ is None else environ)
+        values.setdefault("GCP_PROJECT", values.get("GOOGLE_CLOUD_PROJECT", ""))
+        known = {str(field.validation_alias) for field in cls.model_fields.values()}
+        try:
+            return cls.model_validate({name: value for name, value in values.items() if name in known and value != ""})
+        except (ValidationError, ValueError) as error:
+            raise SettingsError(_sentence(error)) from error
+
+    def topic(self, topic_id: str, path: str = "") -> str:
+        """Return the full path of a topic."""
+        return path or f"projects/{self.project}/topics/{topic_id}"
+
+    @property
+    def tasks_topic(self) -> str:
+        """Full path of the topic that carries tasks."""
+        return self.topic(self.tasks_topic_id, self.tasks_topic_path)
+
+    @property
+    def results_topic(self) -> str:
+        """Full path of the topic that carries results."""
+        return self.topic(self.results_topic_id, self.results_topic_path)
+
+    def agent(self, name: str) -> AgentAddress | None:
+        """Return where agent `name` is reached, None if nobody knows it."""
+        if name == "light" and "light" not in self.agents and self.agent_light_url:
+            return AgentAddress(url=self.agent_light_url, audience=self.agent_light_url)
+        return self.agents.get(name)
+
+
+def _sentence(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
+        )
+    return str(error)

@@ -66,7 +66,7 @@ def _up(given: argparse.Namespace) -> None:
         watch=not given.no_watch,
     )
     stop = threading.Event()
-    _interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    _interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT is ignored in a shell's background job
     console = Console()
     started = time.monotonic()
     console.print("starting the local stack ...")

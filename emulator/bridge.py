@@ -15,7 +15,7 @@ from typing import Final
 from emulator.delivery.push import Pusher, Tokens
 from emulator.events import log_event
 from emulator.pubsub_wire import LEASE_SECONDS, CloudError, PubSubWire
-from emulator.pump import Pump, Wires
+from emulator.pump import Pump
 from emulator.routes import Route, subscription_path, topic_path
 from emulator.topology import Topology
 
@@ -29,11 +29,11 @@ class Bridge:
 
     def __init__(self, pubsub: str, used: Sequence[Route], tokens: Tokens | None) -> None:
         """``pubsub`` is the emulator's ``host:port``; without ``tokens`` no token is sent."""
-        self._wires = Wires(PubSubWire(pubsub), PubSubWire(pubsub))
+        self._wire = PubSubWire(pubsub)
         self._pusher = Pusher(tokens)
-        self._acks = AckBatches(self._wires.calls)
+        self._acks = AckBatches(self._wire)
         self._wake = threading.Event()
-        self._pumps = [Pump(route, self._wires, self._pusher, self._acks.add) for route in used]
+        self._pumps = [Pump(route, self._wire, self._pusher, self._acks.add) for route in used]
         for pump in self._pumps:
             pump.rescheduled = self._wake
         self._stopping = threading.Event()
@@ -44,7 +44,7 @@ class Bridge:
 
         Raises ``grpc.FutureTimeoutError`` when Pub/Sub cannot be reached within ``seconds``.
         """
-        wire = self._wires.calls
+        wire = self._wire
         wire.wait_until_ready(seconds)
         for topic in topology.topics:
             wire.create_topic(topic_path(project, topic))
@@ -64,14 +64,15 @@ class Bridge:
         self._stopping.set()
         for pump in self._pumps:
             pump.stop_pulling()
-        self._wires.pulls.close()
+        for pump in self._pumps:
+            pump.wait_for_pull()
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline and not all(pump.idle() for pump in self._pumps):
             time.sleep(0.01)
         self._acks.stop()
         for pump in self._pumps:
             pump.give_back()
-        self._wires.calls.close()
+        self._wire.close()
         self._pusher.close()
 
     def state(self) -> dict[str, dict[str, int]]:

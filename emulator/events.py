@@ -36,6 +36,7 @@ def log_event(event: str, **fields: object) -> None:
 def events_to(file: Path) -> Report:
     """Events that are appended to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
 
     def report(event: str, **fields: object) -> None:
         with _lock, file.open("a") as log:

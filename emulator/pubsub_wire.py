@@ -17,7 +17,6 @@ from emulator.delivery.messages import Lease, Message
 
 LEASE_SECONDS: Final = 20
 _SECONDS: Final = 10.0
-_PULL_SECONDS: Final = 30.0
 _LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 
 CloudError = grpc.RpcError
@@ -64,10 +63,10 @@ class PubSubWire:
         ]
         self._publish(pubsub.PublishRequest.pb()(topic=topic, messages=wired), timeout=_SECONDS)
 
-    def pull(self, subscription: str, most: int, *, wait: bool) -> list[Lease]:
-        """Lease up to ``most`` messages; with ``wait`` it returns after about 2 s without any."""
-        asked = pubsub.PullRequest.pb()(subscription=subscription, max_messages=most, return_immediately=not wait)
-        answer = self._pull(asked, timeout=_PULL_SECONDS)
+    def pull(self, subscription: str, most: int) -> list[Lease]:
+        """Lease up to ``most`` messages that are there now."""
+        asked = pubsub.PullRequest.pb()(subscription=subscription, max_messages=most, return_immediately=True)
+        answer = self._pull(asked, timeout=_SECONDS)
         return [_lease(received) for received in answer.received_messages]
 
     def acknowledge(self, subscription: str, ack_ids: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ _BATCH: Final = 200
 _FULL_SECONDS: Final = 0.02
 _REFUSED_SECONDS: Final = 0.5
 _QUICKEST_SECONDS: Final = 0.001
-_IDLE_AFTER_SECONDS: Final = 1.0
+_SLOWEST_SECONDS: Final = 0.04
 
 
 class Pushes(Protocol):
@@ -34,14 +34,6 @@ class Pushes(Protocol):
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once, without raising."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Wires:
-    """Connections: pulls have their own, which is closed first to end waiting pulls."""
-
-    pulls: PubSubWire
-    calls: PubSubWire
 
 
 @dataclass(slots=True)
@@ -55,27 +47,26 @@ class Tally:
     dead_lettered: int = 0
 
 
-def pull_pause(quiet: float) -> float | None:
-    """Seconds to the next poll after so many quiet seconds; None: wait in a blocking pull.
+def pull_pause(quiet: float) -> float:
+    """Seconds to the next poll of a subscription that has been quiet for so many seconds.
 
     The official emulator answers a blocking pull up to 50 ms after the publish, a non-blocking
-    one at once, so a busy subscription is polled, at intervals that grow with its quiet time.
+    one at once; and a blocking pull that is cancelled still takes messages, which then wait for
+    the end of their lease. So it is polled, the more slowly the longer it is quiet.
     """
-    if quiet > _IDLE_AFTER_SECONDS:
-        return None
-    return max(_QUICKEST_SECONDS, quiet / 16)
+    return min(max(_QUICKEST_SECONDS, quiet / 16), _SLOWEST_SECONDS)
 
 
 class Pump:
     """One subscription's puller and pushers."""
 
-    def __init__(self, route: Route, wires: Wires, pushes: Pushes, ack: Callable[[str, str], None]) -> None:
+    def __init__(self, route: Route, wire: PubSubWire, pushes: Pushes, ack: Callable[[str, str], None]) -> None:
         """``ack(subscription, ack_id)`` acknowledges soon, without blocking."""
         self.route = route
         self.tally = Tally()
         self.rescheduled = threading.Event()
         self._subscription = route.target.subscription
-        self._wires = wires
+        self._wire = wire
         self._pushes = pushes
         self._ack = ack
         self._matches = parse_filter(route.filter)
@@ -104,8 +95,13 @@ class Pump:
         self._modify_leases(LEASE_SECONDS)
 
     def stop_pulling(self) -> None:
-        """Start nothing new; the pull connection must be closed next."""
+        """Start nothing new."""
         self._stopping.set()
+
+    def wait_for_pull(self) -> None:
+        """Return when the last pull has ended, so that :meth:`give_back` knows every lease."""
+        if self._puller.is_alive():
+            self._puller.join()
 
     def idle(self) -> bool:
         """Whether no delivery is running."""
@@ -129,17 +125,16 @@ class Pump:
             if room <= 0:
                 self._stopping.wait(_FULL_SECONDS)
                 continue
-            pause = pull_pause(time.monotonic() - last)
             try:
-                leases = self._wires.pulls.pull(self._subscription, min(room, _BATCH), wait=pause is None)
-            except (CloudError, ValueError) as error:  # ValueError: the channel was closed to end us
+                leases = self._wire.pull(self._subscription, min(room, _BATCH))
+            except CloudError as error:
                 self._report_refusal("pull.failed", error)
                 continue
             if leases:
                 last = time.monotonic()
                 self._take(leases)
-            elif pause is not None:
-                self._stopping.wait(pause)
+            else:
+                self._stopping.wait(pull_pause(time.monotonic() - last))
 
     def _take(self, leases: list[Lease]) -> None:
         now = time.monotonic()
@@ -180,8 +175,8 @@ class Pump:
         attributes = dead_letter_attributes(message, self._subscription, delivery.attempt)
         topic = self.route.dead_letter_topic or ""
         try:
-            self._wires.calls.publish(topic, [dataclasses.replace(message, attributes=attributes)])
-        except (CloudError, ValueError) as error:
+            self._wire.publish(topic, [dataclasses.replace(message, attributes=attributes)])
+        except CloudError as error:
             self._report_refusal("dead_letter.failed", error)
             return False
         with self._lock:
@@ -195,8 +190,8 @@ class Pump:
         if not ack_ids:
             return
         try:
-            self._wires.calls.modify_ack_deadline(self._subscription, ack_ids, seconds)
-        except (CloudError, ValueError) as error:
+            self._wire.modify_ack_deadline(self._subscription, ack_ids, seconds)
+        except CloudError as error:
             self._report_refusal("lease.failed", error)
 
     def _report(self, event: str, delivery: Delivery, **fields: object) -> None:

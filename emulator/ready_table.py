@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from emulator.stack import LocalStack
+
+_WIDEST: Final = 400
 
 
 def ready_table(stack: LocalStack, seconds: float) -> Group:
@@ -22,7 +26,7 @@ def ready_table(stack: LocalStack, seconds: float) -> Group:
 
 def show(console: Console, stack: LocalStack, seconds: float) -> None:
     """Print the table; paths are never cut, so that they can be copied."""
-    console.print(ready_table(stack, seconds), soft_wrap=True)
+    console.print(ready_table(stack, seconds), width=max(console.width, _WIDEST), crop=False)
 
 
 def _services(stack: LocalStack) -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 `python examples/demo.py [FILES...]`; without files it takes every Markdown file of this repository.
 
-1. It starts the local stack.
-2. Every document goes to agent `digest` over Pub/Sub and to agent `light` over HTTP.
-3. It prints what came back, what it cost and how long it took.
-4. It proves that a duplicate does not run twice, and that a task that is too dear, one that is too late and one of a
-   stranger are refused.
-5. It stops the stack.
+It starts the local stack, sends every document to agent `digest` over Pub/Sub and to agent `light` over HTTP, prints
+what came back, what it cost and how long it took. It proves that a duplicate does not run twice and that a task that is
+too dear, one that is too late and one of a stranger are refused.
 
 The exit code is 0 only when every document was digested and every proof held.
 """
@@ -51,6 +48,7 @@ LIGHT_PRICE_CENTS: Final = 5
 LIFE_S: Final = 120.0
 CALLERS: Final = 8
 ROLES: Final = ("orchestrator", "agent_light", "digest")
+PROOF_WIDTH: Final = 21
 STRANGER: Final = "stranger@example.com"
 SHOWN_TERMS: Final = 3
 NARROWEST_NAME: Final = 20
@@ -68,7 +66,6 @@ class Document:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload for both agents."""
         return {"text": self.text, "name": self.name}
 
 
@@ -88,7 +85,6 @@ class Outcome:
 
     @property
     def without_prose(self) -> bool:
-        """Whether `digest` found nothing to read."""
         return self.digest is not None and self.digest.error is not None and self.digest.error.code == "empty_text"
 
 
@@ -97,7 +93,6 @@ class ProofFailedError(Exception):
 
 
 def main() -> int:
-    """Run the demo; return its exit code."""
     parser = argparse.ArgumentParser(description="Agent Mesh at work on real documents.")
     parser.add_argument("files", nargs="*", type=Path, help="documents; default: this repository's Markdown files")
     try:
@@ -213,7 +208,6 @@ def dispatch_digests(mesh: MeshClient, outcomes: Sequence[Outcome], run_key: str
 
 
 def digest_request(document: Document, run_key: str, number: int) -> DispatchRequest:
-    """Return the task for `digest`."""
     return dispatch_request(
         "digest",
         document.payload,
@@ -225,7 +219,6 @@ def digest_request(document: Document, run_key: str, number: int) -> DispatchReq
 
 
 def follow_digest(mesh: MeshClient, outcome: Outcome, done: Callable[[], None]) -> None:
-    """Wait for the digest of one document."""
     if outcome.digest is not None:
         outcome.digest = mesh.wait(outcome.digest.task_id, LIFE_S)
     done()
@@ -263,10 +256,16 @@ def prove(name: str, proof: Callable[[], str]) -> bool:
     try:
         seen = proof()
     except (ProofFailedError, MeshClientError) as error:
-        console.print(Text.assemble(("  ✘ ", "bold red"), (f"{name:<24}", "bold"), str(error)))
+        show_proof(Text("✘", "bold red"), name, str(error))
         return False
-    console.print(Text.assemble(("  ✔ ", "green"), (f"{name:<24}", "bold"), seen))
+    show_proof(Text("✔", "green"), name, seen)
     return True
+
+
+def show_proof(mark: Text, name: str, seen: str) -> None:
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_row(mark, Text(name.ljust(PROOF_WIDTH), "bold"), Text(seen))
+    console.print(row)
 
 
 def prove_one_run(mesh: MeshClient, document: Document, run_key: str) -> str:
@@ -297,7 +296,6 @@ def check_charged_once(mesh: MeshClient, task: Task, price_cents: int) -> None:
 
 
 def prove_too_dear(mesh: MeshClient) -> str:
-    """Allow 1 cent for a run that costs 5."""
     problem = refused("budget_exceeded", lambda: mesh.dispatch("light", {}, budget_cents=1))
     task = mesh.task(problem.task_id or "")
     check(task.status is TaskStatus.REJECTED, f"the refused task is {task.status}")
@@ -306,7 +304,6 @@ def prove_too_dear(mesh: MeshClient) -> str:
 
 
 def prove_too_late(mesh: MeshClient) -> str:
-    """Dispatch a task whose time to live has passed."""
     problem = refused("ttl_expired", lambda: mesh.dispatch("light", {}, budget_cents=5, ttl=time.time() - 5))
     return f"ttl_expired: {problem.detail}"
 
@@ -329,7 +326,6 @@ def refused(code: str, dispatch: Callable[[], Task]) -> Problem:
 
 
 def check(holds: bool, otherwise: str) -> None:  # noqa: FBT001  # reads as a sentence
-    """Raise `ProofFailedError` unless it holds."""
     if not holds:
         raise ProofFailedError(otherwise)
 
@@ -338,7 +334,6 @@ def check(holds: bool, otherwise: str) -> None:  # noqa: FBT001  # reads as a se
 
 
 def result_table(outcomes: Sequence[Outcome]) -> Table:
-    """Return one row per document."""
     caption = "latency: digest over Pub/Sub / light over HTTP"
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, caption=caption)
     for column in ("file", "words", "reading", "key terms", "cost", "latency", "status"):
@@ -366,7 +361,6 @@ def result_row(outcome: Outcome) -> list[str | Text]:
 
 
 def totals(outcomes: Sequence[Outcome], seconds: float) -> Text:
-    """Return the sums."""
     fine = sum(outcome.fine for outcome in outcomes)
     cost = sum(map(_cost, outcomes))
     words = f"\n{fine} of {len(outcomes)} documents, {2 * len(outcomes)} tasks, {cost} ¢, {seconds:.1f} s."

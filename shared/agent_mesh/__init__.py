@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agent_mesh.version import VERSION as __version__
+from agent_mesh import version
 
 if TYPE_CHECKING:
     from agent_mesh.agents.errors import AgentError, RetryableError, RunCancelled, TerminalError
@@ -28,6 +28,8 @@ __all__ = [
     "TerminalError",
     "__version__",
 ]
+
+__version__ = version.VERSION
 
 _HOMES = {
     "Agent": "agent_mesh.agents.sdk",

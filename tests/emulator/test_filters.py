@@ -103,7 +103,7 @@ comparisons = st.one_of(
     st.builds(lambda k, v: (f'attributes.{k} = "{v}"', f"m.get({k!r}) == {v!r}"), keys, values),
     st.builds(lambda k, v: (f'attributes.{k} != "{v}"', f"m.get({k!r}) != {v!r}"), keys, values),
     st.builds(
-        lambda k, v: (f'hasPrefix(attributes.{k}, "{v}")', f"m.get({k!r}, '-').startswith({v!r})"),
+        lambda k, v: (f'hasPrefix(attributes.{k}, "{v}")', f"({k!r} in m and m[{k!r}].startswith({v!r}))"),
         keys,
         values,
     ),

@@ -67,7 +67,11 @@ def test_the_real_roles_file_is_valid() -> None:
         (("local", "schedules"), {"tock": {"everySeconds": 1}}, r"local\.schedules\.tock: there is no schedule"),
         (("subscriptions", "ordered", "topic"), "none", r"subscriptions\.ordered\.topic: there is no topic 'none'"),
         (("subscriptions", "ordered", "push"), {"role": "x", "path": "/"}, r"subscriptions\.ordered\.push\.role"),
-        (("subscriptions", "ordered", "filter"), "colour", r"subscriptions\.ordered\.filter: at 0: expected attributes"),
+        (
+            ("subscriptions", "ordered", "filter"),
+            "colour",
+            r"subscriptions\.ordered\.filter: at 0: expected attributes",
+        ),
         (
             ("subscriptions", "work-alpha", "deadLetter", "topic"),
             "x",

@@ -41,7 +41,10 @@ class OutcomeSender:
         self._clock = clock
 
     def publish(self, subject: str, ran: Ran, request: RunRequest | RunMessage) -> None:
-        """Publish the result and, if the run is dead, its dead letter. Raise `Unavailable` if Pub/Sub does not take them."""
+        """Publish the result and, if the run is dead, its dead letter.
+
+        Raise `Unavailable` if Pub/Sub does not take them.
+        """
         if ran.outcome.status is RunStatus.DEAD:
             self._publisher.publish(self._topics.dead_tasks, [self._dead_letter(subject, ran, request)])
         self._publisher.publish(self._topics.results, [self._result(subject, ran, request)])

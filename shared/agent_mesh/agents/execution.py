@@ -31,7 +31,10 @@ Handler = Callable[[dict[str, JsonValue], Run], JsonValue]
 
 @dataclass(frozen=True)
 class Ran:
-    """A run that has ended. `idempotent` is true where an earlier call ended it; `retryable` where it may be repeated."""
+    """A run that has ended.
+
+    `idempotent` is true where an earlier call ended it; `retryable` where it may be repeated.
+    """
 
     outcome: Outcome
     attempt: int

@@ -107,7 +107,10 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        """The run's id; the task's id where a task asked for it. Stable over attempts: a key for effects of your own."""
+        """The run's id; the task's id where a task asked for it.
+
+        Stable over attempts: a key for effects of your own.
+        """
         return self._held.record.run_id
 
     @property

@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 
 class LeaseKeeper:
-    """One background thread for all runs of a process. It sleeps while there are none, so an idle function costs nothing."""
+    """One background thread for all runs of a process.
+
+    It sleeps while there are none, so an idle function costs nothing.
+    """
 
     def __init__(self, interval_s: float) -> None:
         """Renew every `interval_s` seconds."""

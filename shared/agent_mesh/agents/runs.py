@@ -87,11 +87,17 @@ class RunStore:
         return until_settled(lambda: self._claim_once(wanted, refusal, state))
 
     def park(self, wanted: WantedRun) -> None:
-        """Note that the run was delivered while its agent is paused; whoever is already further stays there."""
-        try:
-            self._create(wanted, {"state": RunState.PARKED.value, "attempt": 0})
-        except Exists:
-            return
+        """Note that the run was delivered while its agent is paused; one that is alive or finished stays as it is."""
+
+        def once() -> None:
+            try:
+                self._create(wanted, {"state": RunState.PARKED.value, "attempt": 0})
+            except Exists:
+                existing = self.get(wanted.run_id)
+                if existing and existing.state is not RunState.FINISHED and not existing.alive(self._clock.now()):
+                    self._update(existing, {"state": RunState.PARKED.value, "leaseUntil": None})
+
+        until_settled(once)
 
     def renew(self, run: RunRecord) -> RunRecord:
         """Lengthen the lease of a run that we hold; raise `LostRace` if it is not ours any more."""
@@ -113,7 +119,7 @@ class RunStore:
         return self._update(run, fields | _progress(progress) | {"reservedCents": 0}, actual_cents=0)
 
     def fence(self, run_id: str, agent: str, outcome: Outcome) -> RunRecord:
-        """Make sure that the run never starts again; return it as it then is: finished, or alive in somebody's hands."""
+        """Make sure that the run never starts again; return it as it then is: finished, or alive elsewhere."""
         wanted = WantedRun(run_id, agent, caller="")
 
         def once() -> RunRecord:

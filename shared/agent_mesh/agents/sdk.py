@@ -37,8 +37,8 @@ class Agent:
         return agent.serve(request)
     ```
 
-    It answers `POST /run` and `POST /pubsub/push`, checks who calls, the deadline and the budget, runs each task once however
-    often it is delivered, and sends the result where it belongs.
+    It answers `POST /run` and `POST /pubsub/push`, checks who calls, the deadline and the budget, runs each task once
+    however often it is delivered, and sends the result where it belongs.
     """
 
     def __init__(

@@ -1,7 +1,9 @@
 """Reserve and settle without a transaction.
 
-A reservation is one blind commit: `used` grows by the most that the run may cost, and the commit itself answers with the new
-total and the limit. Commits have an order, so of racers for the last cents exactly those that fit see a total within the
+A reservation is one blind commit: `used` grows by the most that the run may cost, and the commit itself answers with
+the new
+total and the limit. Commits have an order, so of racers for the last cents exactly those that fit see a total within
+the
 limit. Whoever sees more compensates and refuses. The reserved amount stands in the task or run that it is for, which
 is created in the same commit: that document is the hold.
 """
@@ -51,7 +53,8 @@ class BudgetState:
         """Return the error that tells a caller what is left; this state includes the refused reservation."""
         left = max(0, self.limit_cents - self.used_cents + wanted_cents)
         return BudgetExceeded(
-            f"Agent {agent} may spend {self.limit_cents} cents a day; {left} are left and this run may cost {wanted_cents}."
+            f"Agent {agent} may spend {self.limit_cents} cents a day; {left} are left "
+            f"and this run may cost {wanted_cents}."
         )
 
 
@@ -64,13 +67,19 @@ class Budgets:
         self._default_limit_cents = default_limit_cents
 
     def add_reservation(self, batch: firestore.WriteBatch, reservation: Reservation) -> None:
-        """Add the reserving write. Commit raises `Missing` if the budget was never opened: `open` it and commit again."""
+        """Add the reserving write.
+
+        Commit raises `Missing` if the budget was never opened: `open` it and commit again.
+        """
         change = {"usedCents": firestore.Increment(reservation.cents), "limitCents": firestore.Increment(0)}
         batch.update(self._document(reservation.budget_id), change)
 
     @staticmethod
     def state_after(write_result: Any) -> BudgetState:  # noqa: ANN401  # protobuf WriteResult, untyped in the client
-        """Return what the reserving write made of the budget. The client sends transforms in the order of field paths."""
+        """Return what the reserving write made of the budget.
+
+        The client sends transforms in the order of field paths.
+        """
         limit, used = write_result.transform_results
         return BudgetState(used_cents=used.integer_value, limit_cents=limit.integer_value)
 

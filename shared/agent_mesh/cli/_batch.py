@@ -10,11 +10,11 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from agent_mesh.cli._failures import FAILED
+from agent_mesh.cli._failures import FAILED, outcome_code
 from agent_mesh.cli._session import Session
 from agent_mesh.client import MeshClient, MeshClientError, RequestInvalid, batches
 from agent_mesh.contracts.problems import FieldFault
-from agent_mesh.contracts.tasks import BatchAnswer, BatchResponse, DispatchRequest, Task, TaskStatus
+from agent_mesh.contracts.tasks import BatchAnswer, BatchResponse, DispatchRequest, Task
 
 _SHOWN_FAULTS: Final = 10
 _LOOK_EVERY_S: Final = 0.2
@@ -38,7 +38,11 @@ def dispatch_lines(session: Session, text: str, template: DispatchRequest, patie
     session.say(
         f"{response.accepted} accepted, {response.refused} refused" + (f", {late} not finished." if late else ".")
     )
-    return FAILED if response.refused or late or any(_went_wrong(answer.task) for answer in answers) else 0
+    return (
+        FAILED
+        if response.refused or late or any(answer.task and outcome_code(answer.task) for answer in answers)
+        else 0
+    )
 
 
 def read_requests(text: str, template: DispatchRequest) -> list[DispatchRequest]:
@@ -121,10 +125,6 @@ def _request(line: str, template: DispatchRequest, where: str) -> DispatchReques
         return DispatchRequest.model_validate({**defaults, **fields})
     except ValidationError as error:
         raise RequestInvalid.of(error, where) from error
-
-
-def _went_wrong(task: Task | None) -> bool:
-    return task is not None and task.status.terminal and task.status is not TaskStatus.SUCCEEDED
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from pydantic import JsonValue
 
 from agent_mesh.cli._batch import dispatch_lines
 from agent_mesh.cli._command import add_command
-from agent_mesh.cli._failures import FAILED
+from agent_mesh.cli._failures import outcome_code
 from agent_mesh.cli._session import Session
 from agent_mesh.client import RequestInvalid, dispatch_request
 from agent_mesh.contracts.problems import FieldFault
-from agent_mesh.contracts.tasks import DispatchRequest, Mode, TaskStatus
+from agent_mesh.contracts.tasks import DispatchRequest, Mode
 
 WAIT_GRACE_S = 10.0
 """A task may end a little after its TTL: the run that began in time is let finish."""
@@ -78,7 +78,7 @@ def _dispatch_one(session: Session, request: DispatchRequest, patience_s: float 
     session.answer(task, task_view(task))
     if not task.status.terminal:
         session.say(f"Follow it: agent-mesh tail {task.task_id}")
-    return FAILED if task.status.terminal and task.status is not TaskStatus.SUCCEEDED else 0
+    return outcome_code(task)
 
 
 def _payload(text: str | None, file: str | None) -> dict[str, JsonValue]:

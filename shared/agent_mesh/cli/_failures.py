@@ -17,6 +17,7 @@ from agent_mesh.client import (
     TokenUnavailable,
 )
 from agent_mesh.contracts.problems import PROBLEM_TYPE_PREFIX, Problem
+from agent_mesh.contracts.tasks import Task, TaskStatus
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -24,7 +25,6 @@ UNREACHABLE: Final = 3
 
 _NEXT_STEP: Final = {
     "agent_paused": "Let it work again: agent-mesh resume AGENT",
-    "agent_unknown": "The agents that there are stand under `agents` in infra/roles.json.",
     "answer_unreadable": "Check --url, then: agent-mesh doctor",
     "budget_exceeded": "Allow more with --budget CENTS, or wait until the agent's own budget is free again.",
     "busy": "The same run is going on; ask again in a moment.",
@@ -41,6 +41,11 @@ _NEXT_STEP: Final = {
     "unavailable": "Ask again in a moment; if it stays: agent-mesh doctor",
     "wait_timed_out": "It goes on; follow it with: agent-mesh tail TASK_ID",
 }
+
+
+def outcome_code(task: Task) -> int:
+    """Return 1 for a task that ended without success; one that goes on is no failure."""
+    return FAILED if task.status.terminal and task.status is not TaskStatus.SUCCEEDED else 0
 
 
 def exit_code(error: MeshClientError) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent_mesh.cli._command import add_command
+from agent_mesh.cli._failures import outcome_code
 from agent_mesh.cli._session import Session
 from agent_mesh.cli._show import TaskIdArgument
 from agent_mesh.cli._text import printable
@@ -48,13 +49,14 @@ def replay(
     budget: Annotated[int | None, typer.Option(min=0, help="Cents; default: the first task's.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key of the new task.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="Default: pubsub.")] = None,
-) -> None:
+) -> int:
     """Run a task once more, as a new task."""
     from agent_mesh.cli._task_view import task_view
 
     end = None if ttl is None else time.time() + ttl
     task = session.client.replay(task_id, ttl=end, budget_cents=budget, mode=mode, idempotency_key=key)
     session.answer(task, task_view(task))
+    return outcome_code(task)
 
 
 def pause(session: Session, agent: AgentArgument) -> None:
@@ -89,5 +91,5 @@ def sweep(
 
 def _show_agent(session: Session, state: AgentState) -> None:
     words = "is paused" if state.paused else "works"
-    released = f"; {state.released} waiting tasks were sent on" if state.released else ""
+    released = f"; waiting tasks sent on: {state.released}" if state.released else ""
     session.answer(state, f"{printable(state.agent)} {words}{released}")

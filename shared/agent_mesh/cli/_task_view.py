@@ -13,14 +13,14 @@ from rich.text import Text
 
 from agent_mesh.cli._tables import status_text
 from agent_mesh.cli._text import STATUS_STYLES, between, cents, duration, local_time, printable, relative
-from agent_mesh.contracts.tasks import Explanation, Task, TaskFault, TimelineEntry
+from agent_mesh.contracts.tasks import Explanation, Task, TaskFault, TaskStatus, TimelineEntry
 
 
 def task_view(task: Task) -> RenderableType:
     """Return a task with its result or its error below."""
     parts: list[RenderableType] = [_facts(task)]
     if task.error is not None:
-        parts.append(_fault(task.error))
+        parts.append(_fault(task.error, task.status))
     if task.result is not None:
         parts += [Text("\nresult", "bold"), json_view(task.result)]
     return Group(*parts)
@@ -107,8 +107,8 @@ def _occasional(task: Task, now: datetime) -> dict[str, str]:
     return rows
 
 
-def _fault(fault: TaskFault) -> RenderableType:
-    again = "it may work when tried again" if fault.retryable else "trying again will not help"
-    return Text.assemble(
-        ("\nerror ", "bold red"), (printable(fault.code), "red"), (f"  {again}", "dim"), f"\n{printable(fault.detail)}"
-    )
+def _fault(fault: TaskFault, status: TaskStatus) -> RenderableType:
+    lines = Text.assemble(("\nerror ", "bold red"), (printable(fault.code), "red"))
+    if status in {TaskStatus.FAILED, TaskStatus.DEAD}:
+        lines.append("  it may work when tried again" if fault.retryable else "  trying again will not help", "dim")
+    return lines.append(f"\n{printable(fault.detail)}")

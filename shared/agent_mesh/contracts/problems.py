@@ -21,7 +21,8 @@ MeshError                     code, HTTP status, title; says what was wrong and 
 └── Internal              500 a defect of ours
 ```
 
-The wire shape is RFC 9457 `application/problem+json` with two extensions: `code`, a stable snake_case word, and `traceId`.
+The wire shape is RFC 9457 `application/problem+json` with two extensions: `code`, a stable snake_case word, and
+`traceId`.
 """
 
 from __future__ import annotations

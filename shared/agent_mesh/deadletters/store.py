@@ -21,7 +21,10 @@ _DATA_LIMIT_BYTES: Final = 900_000
 
 @dataclass(frozen=True)
 class DeadRecord:
-    """One dead letter. `data` and `attributes` are the message as it was published; both empty where a task has it all."""
+    """One dead letter.
+
+    `data` and `attributes` are the message as it was published; both empty where a task has it all.
+    """
 
     dead_id: str
     topic: str

@@ -62,13 +62,14 @@ def refusal_of(request: DispatchRequest, now: float, max_cost_cents: int | None)
             f"ttl {request.ttl:.3f} passed {now - request.ttl:.3f} s ago; send a moment that is still to come."
         )
     if max_cost_cents is not None and max_cost_cents > request.budget_cents:
-        detail = f"A run of agent {request.agent} may cost {max_cost_cents} cents; budgetCents allows {request.budget_cents}."
+        price = f"A run of agent {request.agent} may cost {max_cost_cents} cents"
+        detail = f"{price}; budgetCents allows {request.budget_cents}."
         return BudgetExceeded(detail)
     return None
 
 
 def rejected(task: TaskRecord, error: MeshError, now: float) -> TaskRecord:
-    """Return the task that a refusal leaves: under an id of its own, so that the key stays free for a better request."""
+    """Return the task that a refusal leaves, under an id of its own: the key stays free for a better request."""
     fault = TaskFault(code=error.code, detail=error.detail)
     refused = replace(task, task_id=random_id("task"), reservation=None, callback=None, expire_at=kept_until(now, 7))
     return replace(refused.finished(TaskStatus.REJECTED, now, fault), due_at=None)

@@ -1,4 +1,7 @@
-"""`POST /dispatch/batch`: up to 500 tasks, one answer each. Tasks of one agent share commits, and all share a publish."""
+"""`POST /dispatch/batch`: up to 500 tasks, one answer each.
+
+Tasks of one agent share commits, and all share a publish.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Orchestrator:
         return email in self._operators
 
     def visible(self, task_id: str, email: str) -> TaskRecord:
-        """Return a task that is the caller's to see; raise `NotFound`, for another's task as for one that is not there."""
+        """Return a task that the caller may see; raise `NotFound` for another's as for one that is not there."""
         task = self.tasks.get(task_id)
         if task is None or not (task.caller == email or self.is_operator(email)):
             raise NotFound(f"There is no task {task_id}.")

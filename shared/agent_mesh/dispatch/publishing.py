@@ -46,7 +46,10 @@ class TaskPublisher:
         self._topic = topic
 
     def publish(self, tasks: Sequence[TaskRecord]) -> bool:
-        """Publish stored tasks. False if Pub/Sub does not take them now: they are due for the sweep, so nothing is lost."""
+        """Publish stored tasks.
+
+        False if Pub/Sub does not take them now: they are due for the sweep, so nothing is lost.
+        """
         try:
             self._publisher.publish(self._topic, [task_message(task) for task in tasks])
         except Unavailable as error:

@@ -37,7 +37,8 @@ def settled(task: TaskRecord, arrival: Arrival, now: float) -> TaskRecord:
     """Return the task as the outcome leaves it. `now` is Unix seconds.
 
     A success that arrives after the ttl is not handed out: its caller was promised that nothing comes after. It is
-    charged all the same, for the run took place. A charge never passes what was reserved: it would overspend the budget.
+    charged all the same, for the run took place. A charge never passes what was reserved: it would overspend the
+    budget.
     """
     outcome = arrival.outcome
     status, error, result = TaskStatus(outcome.status.value), outcome.error, outcome.result_json

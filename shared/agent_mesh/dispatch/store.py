@@ -13,16 +13,19 @@ from typing import Any, Final
 
 from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
+from pydantic import TypeAdapter
 
 from agent_mesh.budgets import Budgets, BudgetState
 from agent_mesh.contracts.problems import FieldFault, InvalidRequest
 from agent_mesh.contracts.tasks import TaskStatus
+from agent_mesh.contracts.values import TaskId, UnixSeconds
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.settlement import Arrival, ignored_because, settled
 from agent_mesh.platform.clock import Clock, moment
 from agent_mesh.platform.firestore import FirestoreClient, LostRace, Missing, firestore_errors, until_settled
 
 COLLECTION: Final = "tasks"
+_POSITION: Final = TypeAdapter(tuple[UnixSeconds, TaskId])
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ class TaskStore:
             batch.commit()
 
     def undo(self, accepted: Sequence[TaskRecord]) -> None:
-        """Take back tasks that were accepted together, as if they had never been. What the sweep took up meanwhile stays."""
+        """Take back tasks that were accepted together, as if they had never been.
+
+        What the sweep took up meanwhile stays.
+        """
         for task in accepted:
             batch = self._database.batch()
             batch.delete(self._document(task.task_id), option=self._unchanged(task))
@@ -165,7 +171,7 @@ class TaskStore:
         return found[0].get("dueAt") if found else None
 
     def reserved_after(self, task: TaskRecord) -> int:
-        """Return the cents that unfinished tasks accepted after this one (or in the same millisecond) hold of its budget."""
+        """Return the cents of its budget that unfinished tasks hold which were accepted no earlier than this one."""
         if task.reservation is None:
             return 0
         query: Any = (
@@ -218,11 +224,10 @@ def _cursor(last: TaskRecord) -> str:
 
 def _position(cursor: str) -> tuple[datetime, str]:
     try:
-        created_at, task_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not task_id or "/" in task_id:
-            raise ValueError(task_id)
-        return moment(round(float(created_at) * 1000) / 1000 + 0.0001), task_id
-    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        created_at, task_id = _POSITION.validate_json(text)
+        return moment(created_at + 0.0001), task_id
+    except (binascii.Error, ValueError, OverflowError, OSError) as error:
         fault = FieldFault(field="cursor", message="is not a cursor that a page of tasks gave")
         detail = "cursor: take `nextCursor` of the page before, unchanged."
         raise InvalidRequest(detail, errors=[fault]) from error

@@ -1,4 +1,7 @@
-"""A task's story, told from its own document and its run's: the timeline, and the explanation in words. Nothing is stored for it."""
+"""A task's story, told from its own document and its run's: the timeline, and the explanation in words.
+
+Nothing is stored for it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`POST /sweep`: whatever a crash, a lost message or the passing of time left undone is done here.
 
-Every task that has not ended, and every callback that was not delivered, is due at some time. A due task's run tells the
-rest: never claimed, in somebody's hands, crashed, waiting, parked or finished.
+Every task that has not ended, and every callback that was not delivered, is due at some time. A due task's run tells
+the rest: never claimed, in somebody's hands, crashed, waiting, parked or finished.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_mesh.agents.control import AgentControls
-from agent_mesh.agents.records import Outcome, RunRecord, RunState
+from agent_mesh.agents.records import Outcome, RunRecord
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.budgets import Budgets
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import SweepReport
 from agent_mesh.deadletters.store import DeadLetters
+from agent_mesh.dispatch.due import Move, Patience, Step, next_move
 from agent_mesh.dispatch.publishing import TaskPublisher
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.results import Results
@@ -53,7 +54,7 @@ class Sweep:
     def __init__(self, settings: Settings, parts: SweepParts) -> None:
         """Take the intervals from `settings`."""
         self._republish_s = settings.republish_seconds
-        self._max_attempts = settings.max_attempts
+        self._patience = Patience(settings.republish_seconds, settings.max_attempts)
         self._parts = parts
         self._did: Counter[str] = Counter()
 
@@ -83,101 +84,79 @@ class Sweep:
         return True
 
     def _look_at(self, task: TaskRecord) -> None:
+        run = None if task.status.terminal else self._parts.runs.get(task.task_id)
+        move = next_move(task, run, self._parts.clock.now(), self._patience)
         try:
-            step = self._step(task, self._parts.runs.get(task.task_id) if not task.status.terminal else None)
+            counted_as = self._make(move, task, run)
         except LostRace:  # somebody else moved the task on
             return
-        self._did[step] += 1
+        self._did[counted_as] += 1
 
-    def _step(self, task: TaskRecord, run: RunRecord | None) -> str:
-        """Move one due task on; return which field of the report counts it."""
-        now = self._parts.clock.now()
-        if task.status.terminal:
+    def _make(self, move: Move, task: TaskRecord, run: RunRecord | None) -> str:
+        """Make a move; return which field of the report counts it."""
+        if move.step is Step.CALL_BACK:
             if not self._parts.results.call_back(task):
                 self._parts.tasks.change(task, due_at=None)
-            return "callbacks"
-        if run and run.outcome:
-            return self._arrived(task, run, "settled")
-        if run and run.alive(now) and run.lease_until:
-            return self._postpone(task, run.lease_until.timestamp() + 1.0)
-        if task.ttl <= now:
-            return self._end(
-                task,
-                Outcome.refused(RunStatus.EXPIRED, "ttl_expired", "The ttl passed before the task ran."),
-                "expired",
-            )
-        if run is None and self._over_budget(task):
-            refusal = self._parts.budgets.read(task.reservation.budget_id) if task.reservation else None
-            detail = refusal.refusal(task.agent, task.reservation.cents).detail if refusal and task.reservation else ""
-            return self._end(task, Outcome.refused(RunStatus.REJECTED, "budget_exceeded", detail), "rejected")
+        elif move.step is Step.POSTPONE:
+            self._postpone(task, move.until)
+        elif move.step is Step.REPUBLISH:
+            return self._republish(move, task, run)
+        elif move.step is Step.SETTLE and run is not None:
+            self._arrived(task, run)
+        elif move.outcome is not None:
+            return self._end(task, move.outcome, move.step.value)
+        return move.step.value
+
+    def _republish(self, move: Move, task: TaskRecord, run: RunRecord | None) -> str:
+        """Ask for an attempt; results of earlier ones are refused from here on. Or let the task wait, or end it."""
+        refusal = self._refusal_cut_off(task) if run is None else None
+        if refusal is not None:
+            return self._end(task, refusal, "rejected")
         if self._parts.controls.state(task.agent).paused:
             self._parts.runs.park(WantedRun(task.task_id, task.agent, caller=""))
-            return self._postpone(task, task.ttl)
-        return self._again(task, run, now)
-
-    def _again(self, task: TaskRecord, run: RunRecord | None, now: float) -> str:
-        """Publish a task that nobody works on; one whose attempts are used up is dead."""
-        if run is None or run.state is RunState.PARKED:
-            age = now - max(task.created_at.timestamp(), task.not_before or 0.0)
-            return self._republish(task, task.attempt, now + max(self._republish_s, age))
-        if run.attempt >= self._max_attempts:
-            fault = run.last_fault
-            detail = f"{run.attempt} attempts were started and none ended well" + (
-                f"; the last: {fault.detail}" if fault else "."
-            )
-            ended = self._end(
-                task, Outcome.refused(RunStatus.DEAD, fault.code if fault else "crashed", detail), "buried"
-            )
-            self._parts.dead_letters.keep_task(
-                task.task_id, task.agent, fault.code if fault else "crashed", detail, run.attempt
-            )
-            return ended
-        if (
-            run.state is RunState.WAITING
-            and run.started_at
-            and now - run.started_at.timestamp() < _longest_backoff(run.attempt)
-        ):
-            return self._postpone(task, run.started_at.timestamp() + _longest_backoff(run.attempt))
-        return self._republish(task, run.attempt + 1, now + self._republish_s)
-
-    def _republish(self, task: TaskRecord, attempt: int, look_again_at: float) -> str:
-        """Ask for `attempt`; results of older ones are refused from here on."""
-        due_at = moment(min(look_again_at, task.ttl))
-        changed = self._parts.tasks.change(task, attempt=attempt, due_at=due_at)
+            self._postpone(task, task.ttl)
+            return Step.POSTPONE.value
+        changed = self._parts.tasks.change(task, attempt=move.attempt, due_at=moment(min(move.until, task.ttl)))
         self._parts.publisher.publish([changed])
         crash_point("sweep.republished")
-        return "republished"
+        return move.step.value
 
     def _end(self, task: TaskRecord, outcome: Outcome, counted_as: str) -> str:
         """End a task for good: first its run, so that it can never start, then the task."""
         run = self._parts.runs.fence(task.task_id, task.agent, outcome)
         crash_point("sweep.fenced")
         if run.outcome is None:
-            return "postponed"
-        return self._arrived(task, run, counted_as if run.outcome.status is outcome.status else "settled")
+            return Step.POSTPONE.value
+        self._arrived(task, run)
+        if run.outcome.status is RunStatus.DEAD and run.outcome.error:
+            error = run.outcome.error
+            self._parts.dead_letters.keep_task(task.task_id, task.agent, error.code, error.detail, run.attempt)
+        return counted_as if run.outcome.status is outcome.status else Step.SETTLE.value
 
-    def _arrived(self, task: TaskRecord, run: RunRecord, counted_as: str) -> str:
+    def _arrived(self, task: TaskRecord, run: RunRecord) -> None:
         if run.outcome:
-            self._parts.results.arrive(task.task_id, Arrival(run.outcome, max(run.attempt, task.attempt)), known=task)
-        return counted_as
+            arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
+            self._parts.results.arrive(task.task_id, arrival, known=task)
 
-    def _postpone(self, task: TaskRecord, until: float) -> str:
+    def _postpone(self, task: TaskRecord, until: float) -> None:
         self._parts.tasks.change(task, due_at=moment(until))
-        return "postponed"
 
-    def _over_budget(self, task: TaskRecord) -> bool:
-        """Whether a crash cut off this task's refusal.
+    def _refusal_cut_off(self, task: TaskRecord) -> Outcome | None:
+        """Return the refusal that a crash cut off, if this task's reservation overdraws its budget.
 
-        While a budget is overdrawn nothing more is admitted, so whatever came after an admitted task and still stands was
-        refused or about to be: the task is over the limit exactly if the budget is overdrawn without those.
+        While a budget is overdrawn nothing more is admitted, so whatever came after an admitted task and still stands
+        was refused or about to be: the task is over the limit exactly if the budget is overdrawn without those.
         """
         if task.reservation is None:
-            return False
+            return None
         state = self._parts.budgets.read(task.reservation.budget_id)
         if not state.overdrawn:
-            return False
+            return None
         before = replace(state, used_cents=state.used_cents - self._parts.tasks.reserved_after(task))
-        return before.overdrawn
+        if not before.overdrawn:
+            return None
+        detail = before.refusal(task.agent, task.reservation.cents).detail
+        return Outcome.refused(RunStatus.REJECTED, "budget_exceeded", detail)
 
     def _release_parked(self) -> None:
         for agent in self._parts.controls.releasing():
@@ -198,8 +177,3 @@ class Sweep:
         if sent and len(parked) < _PAGE:
             self._parts.controls.released(agent)
         return len(tasks)
-
-
-def _longest_backoff(attempt: int) -> float:
-    """Seconds in which Pub/Sub itself delivers a failed attempt again: at most its longest backoff, 10 minutes."""
-    return min(600.0, 10.0 * 2.0**attempt)

@@ -3,7 +3,8 @@
 A `FunctionApp` is a Flask application of its own behind the functions-framework target. For each request it
 
 1. sets the trace, 2. verifies who calls and whether this route is theirs, before anything of the body is read,
-3. parses the body, path and query into the route's models, 4. runs the view, 5. publishes the events that the call gathered.
+3. parses the body, path and query into the route's models, 4. runs the view, 5. publishes the events that the call
+gathered.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Health(BaseModel):
 
 
 class _RawJsonRequest(flask.Request):
-    """Hands the body on as text, so that pydantic parses it: Flask's own parser recurses until it crashes on deep JSON."""
+    """Hands the body on as text, for pydantic to parse: Flask's own parser crashes on deep JSON."""
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002, ARG002  # Flask's signature
         try:

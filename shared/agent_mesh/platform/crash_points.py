@@ -1,7 +1,7 @@
 """Named places where a fault test may stop the process, as a power cut would.
 
-A test arms one by writing its name into the file that `MESH_CRASH_FILE` names; the process that next comes by removes the
-file and exits at once, with no clean-up of any kind. Deployed functions never look: Cloud Run sets `K_SERVICE`.
+A test arms one by writing its name into the file that `MESH_CRASH_FILE` names; the process that next comes by removes
+the file and exits at once, with no clean-up of any kind. Deployed functions never look: Cloud Run sets `K_SERVICE`.
 """
 
 from __future__ import annotations

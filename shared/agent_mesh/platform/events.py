@@ -30,7 +30,8 @@ class EventLog:
     def emit(self, kind: str, subject: str, data: Mapping[str, JsonValue], *, once: str = "") -> None:
         """Gather one event.
 
-        Its id derives from kind, subject and `once`, so that the same happening, seen again after a crash, is the same event.
+        Its id derives from kind, subject and `once`, so that the same happening, seen again after a crash, is the same
+        event.
         """
         trace = current_trace.get()
         event = CloudEvent(

@@ -1,7 +1,7 @@
 """Firestore as the mesh uses it: one lazy client a process, commits guarded by `update_time`, no transactions.
 
-A commit that is conditional on a document's `update_time` saves the two round trips of a transaction and never waits for
-a lock; whoever loses reads again and decides again.
+A commit that is conditional on a document's `update_time` saves the two round trips of a transaction and never waits
+for a lock; whoever loses reads again and decides again.
 """
 
 from __future__ import annotations

@@ -48,5 +48,8 @@ class FunctionParts:
         return Access.of({email for group in groups for email in group}, self.settings.oidc_audience)
 
     def push_access(self, pushers: tuple[str, ...], audience: str, *, verify: bool) -> Access:
-        """Return access for push subscriptions. `verify` is false only on a developer's machine; settings see to that."""
+        """Return access for push subscriptions.
+
+        `verify` is false only on a developer's machine; settings see to that.
+        """
         return Access.of(pushers, audience or self.settings.oidc_audience) if verify else PUBLIC

@@ -1,7 +1,7 @@
 """Settings: every environment variable that a function reads, with its meaning, in one place.
 
-`docs/settings.md` and `config.example.env` are generated from these fields. A wrong value stops the start with a sentence
-that names the variable.
+`docs/settings.md` and `config.example.env` are generated from these fields. A wrong value stops the start with a
+sentence that names the variable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class AgentAddress(BaseModel):
-    """Where one agent is reached: base URL, audience of its ID tokens, and the most that a run of it costs, in cents."""
+    """Where one agent is reached: base URL, audience of its ID tokens, and the most that a run costs, in cents."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 

@@ -36,11 +36,16 @@ def test_replay_changes_only_what_is_given(stub: StubMesh, run: Run) -> None:
     assert sent == {"budgetCents": 3, "idempotencyKey": "k", "mode": "http"}
 
 
+def test_a_replay_that_fails_is_exit_code_1(stub: StubMesh, run: Run) -> None:
+    stub.rules["POST /task/task_1/replay"] = Answer(a_task("task_2", TaskStatus.FAILED))
+    assert run("replay", "task_1", "--mode", "http").code == 1
+
+
 def test_pause_and_resume_say_what_the_agent_does_now(stub: StubMesh, run: Run) -> None:
     stub.rules["POST /agents/light/pause"] = Answer(AgentState(agent="light", paused=True))
     stub.rules["POST /agents/light/resume"] = Answer(AgentState(agent="light", paused=False, released=3))
     assert run("pause", "light").out == "light is paused\n"
-    assert run("resume", "light").out == "light works; 3 waiting tasks were sent on\n"
+    assert run("resume", "light").out == "light works; waiting tasks sent on: 3\n"
 
 
 def test_sweep_tells_what_it_did(stub: StubMesh, run: Run) -> None:

@@ -53,8 +53,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(given: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from emulator.ready_table import show
 
     options = StackOptions(
@@ -67,19 +65,23 @@ def _up(given: argparse.Namespace) -> None:
     )
     stop = threading.Event()
     _interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT is ignored in a shell's background job
-    console = Console()
     started = time.monotonic()
-    console.print("starting the local stack ...")
+    _say("starting the local stack ...")
     try:
         with LocalStack(options) as stack:
-            show(console, stack, time.monotonic() - started)
+            show(sys.stdout, stack, time.monotonic() - started)
             try:
                 stop.wait()
             except KeyboardInterrupt:
-                console.print("stopping ...")
+                _say("stopping ...")
             _ignore(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     finally:
         _ignore(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _interrupt_on(*numbers: signal.Signals) -> None:

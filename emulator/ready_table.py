@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Final
+import shutil
+from pathlib import Path
+from typing import IO, Final
 
 from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from emulator.stack import LocalStack
 
-_WIDEST: Final = 400
+_WIDEST: Final = 1000
 
 
 def ready_table(stack: LocalStack, seconds: float) -> Group:
     """URLs, docs and logs of everything that runs, after so many seconds of start-up."""
     functions = Table("function", "url", "docs", "log", title=f"{stack.project} is ready in {seconds:.1f} s")
     for name, one in stack.functions.items():
-        functions.add_row(name, one.url, one.docs, one.log)
+        functions.add_row(name, one.url, one.docs, _short(Path(one.log)))
     services = Table("service", "address", box=None, show_header=False)
     for name, address in _services(stack).items():
         services.add_row(name, address)
     return Group(functions, services, Text("Ctrl-C stops everything.", style="dim"))
 
 
-def show(console: Console, stack: LocalStack, seconds: float) -> None:
-    """Print the table; paths are never cut, so that they can be copied."""
-    console.print(ready_table(stack, seconds), width=max(console.width, _WIDEST), crop=False)
+def show(stream: IO[str], stack: LocalStack, seconds: float) -> None:
+    """Print the table as wide as it wants: a URL or path that is cut cannot be copied."""
+    table = ready_table(stack, seconds)
+    console = Console(file=stream, width=_WIDEST)
+    wanted = Measurement.get(console, console.options, table).maximum
+    Console(file=stream, width=max(wanted, shutil.get_terminal_size().columns)).print(table)
 
 
 def _services(stack: LocalStack) -> dict[str, str]:
@@ -36,5 +42,10 @@ def _services(stack: LocalStack) -> dict[str, str]:
         "OIDC issuer": stack.issuer.url,
         "bridge counts": stack.stats_url,
         "acting as": stack.developer,
-        "logs": str(stack.logs),
+        "logs": _short(stack.logs),
     }
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

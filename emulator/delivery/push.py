@@ -20,6 +20,7 @@ import urllib3
 
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
+from emulator.errors import EmulatorError
 
 ACK_CODES: Final = frozenset(
     {
@@ -32,6 +33,7 @@ ACK_CODES: Final = frozenset(
 )
 _RENEW_BEFORE_SECONDS: Final = 300.0
 _CONNECT_SECONDS: Final = 2.0
+_MOST_ENDPOINTS: Final = 100  # urllib3 keeps connections to 10 hosts unless told otherwise
 
 Tokens = Callable[[str, str], str]
 """Mints an ID token: audience, service account email -> token."""
@@ -90,7 +92,7 @@ class Pusher:
     def __init__(self, tokens: Tokens | None, connections: int = 64) -> None:
         """Without ``tokens`` it sends no Authorization header."""
         self._tokens = tokens
-        self._http = urllib3.PoolManager(maxsize=connections, retries=False)
+        self._http = urllib3.PoolManager(num_pools=_MOST_ENDPOINTS, maxsize=connections, retries=False)
 
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once. Never raises: what went wrong is in the outcome."""
@@ -105,7 +107,7 @@ class Pusher:
                 timeout=timeout,
                 redirect=False,
             )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, EmulatorError) as error:
             return Outcome(acked=False, status=0, failure=type(error).__name__)
         return Outcome(response.status in ACK_CODES, response.status)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ REAL = Path(__file__).parents[2] / "infra" / "roles.json"
 @pytest.mark.parametrize("missing", BASE)
 def test_address_and_project_are_required(missing: str) -> None:
     given = {name: text for name, text in BASE.items() if name != missing}
-    with pytest.raises(StartError, match="PUBSUB_EMULATOR_HOST .* GCP_PROJECT"):
+    with pytest.raises(StartError, match=r"PUBSUB_EMULATOR_HOST .* GCP_PROJECT"):
         BridgeSettings.from_environment(given)
 
 
@@ -53,7 +54,7 @@ def test_tokens_come_over_http() -> None:
     with LoopbackServer(lambda request: json_reply({"id_token": f"{request.query['email']}!"})) as server:
         assert remote_tokens(server.url)("a", "e") == "e!"
     with (
-        LoopbackServer(lambda _: text_reply("no", status=__import__("http").HTTPStatus.FORBIDDEN)) as server,
+        LoopbackServer(lambda _: text_reply("no", status=HTTPStatus.FORBIDDEN)) as server,
         pytest.raises(StartError, match="answered 403 instead of a token"),
     ):
         remote_tokens(server.url)("a", "e")

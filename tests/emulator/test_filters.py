@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import pytest
@@ -129,10 +130,8 @@ def test_any_expression_means_what_the_same_python_means(expression: tuple[str, 
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_filter_or_a_filter_error(text: str) -> None:
-    try:
-        parse_filter(text)({"a": "x"})
-    except FilterError as error:
-        assert str(error)
+    with contextlib.suppress(FilterError):
+        assert parse_filter(text)({"a": "x"}) in {True, False}
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))

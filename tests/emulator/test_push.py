@@ -13,6 +13,7 @@ import pytest
 
 from emulator.delivery.messages import Message
 from emulator.delivery.push import CachedTokens, Pusher, PushTarget
+from emulator.errors import StartError
 
 MESSAGE = Message("7", b"hello", "2026-11-20T08:00:00Z")
 
@@ -108,11 +109,12 @@ def test_a_refused_connection_is_a_nack(pusher: Pusher) -> None:
     assert (outcome.acked, outcome.failure) == (False, "NewConnectionError")
 
 
-def test_a_failing_token_source_is_a_nack(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("error", [ConnectionError, StartError])
+def test_a_failing_token_source_is_a_nack(endpoint: Endpoint, error: type[Exception]) -> None:
     def refuse(_audience: str, _email: str) -> str:
-        raise ConnectionError
+        raise error
 
-    assert Pusher(refuse).push(endpoint.target(), MESSAGE, 1).failure == "ConnectionError"
+    assert Pusher(refuse).push(endpoint.target(), MESSAGE, 1).failure == error.__name__
 
 
 def test_a_token_is_kept_until_shortly_before_it_expires() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import google.auth.jwt
 import pytest
+from google.auth import jwt
 
 from emulator.__main__ import main
 from emulator.errors import AlreadyRunningError, EmulatorError, StartError
@@ -24,6 +25,10 @@ Publish = Callable[..., None]
 Seen = Callable[[str, str], list[dict[str, Any]]]
 Eventually = Callable[..., Any]
 Fetch = Callable[[str], Any]
+
+
+def decode(token: str, **checks: Any) -> Any:
+    return jwt.decode(token, **checks)  # type: ignore[no-untyped-call]
 
 
 def processes_in(folder: Path) -> list[int]:
@@ -45,7 +50,7 @@ def test_a_message_arrives_with_a_token_that_verifies(
 ) -> None:
     publish("work", "hello", agent="alpha")
     (one,) = eventually(lambda: seen("alpha", "hello"))
-    claims = google.auth.jwt.decode(
+    claims = decode(
         one["authorization"].removeprefix("Bearer "), certs=fetch(stack.issuer.certs_url), audience=stack.url("alpha")
     )
     assert claims["email"] == "push-work-alpha@mesh-local.iam.gserviceaccount.com"
@@ -71,7 +76,7 @@ def test_a_refused_message_comes_again_with_backoff(publish: Publish, seen: Seen
     publish("work", "fail:3", agent="alpha")
     tries = eventually(lambda: len(found := seen("alpha", "fail:3")) == 4 and found)
     assert [one["body"]["deliveryAttempt"] for one in tries] == [1, 2, 3, 4]
-    waits = [after["at"] - before["at"] for before, after in zip(tries, tries[1:], strict=False)]
+    waits = [after["at"] - before["at"] for before, after in itertools.pairwise(tries)]
     for wait, least in zip(waits, (0.05, 0.1, 0.2), strict=True):
         assert least <= wait < least + 0.5
 
@@ -148,12 +153,12 @@ def test_schedules_call_with_their_own_token(stack: LocalStack, eventually: Even
         return [one for one in fetch(stack.url("alpha") + "/seen") if one["path"] == "/tick"]
 
     token = eventually(tick)[0]["authorization"].removeprefix("Bearer ")
-    assert google.auth.jwt.decode(token, verify=False)["email"] == "schedule-tick@mesh-local.iam.gserviceaccount.com"
+    assert decode(token, verify=False)["email"] == "schedule-tick@mesh-local.iam.gserviceaccount.com"
 
 
 def test_a_function_mints_as_itself(stack: LocalStack, fetch: Fetch) -> None:
     token = fetch(stack.url("beta_two") + "/whoami?audience=http://elsewhere")["token"]
-    claims = google.auth.jwt.decode(token, certs=fetch(stack.issuer.certs_url), audience="http://elsewhere")
+    claims = decode(token, certs=fetch(stack.issuer.certs_url), audience="http://elsewhere")
     assert claims["email"] == "beta-two@mesh-local.iam.gserviceaccount.com"
 
 
@@ -203,7 +208,7 @@ def test_stack_json_describes_what_runs(stack: LocalStack) -> None:
 
 
 def test_a_client_can_act_as_the_developer(stack: LocalStack, fetch: Fetch) -> None:
-    claims = google.auth.jwt.decode(stack.token("http://a"), certs=fetch(stack.issuer.certs_url), audience="http://a")
+    claims = decode(stack.token("http://a"), certs=fetch(stack.issuer.certs_url), audience="http://a")
     assert claims["email"] == stack.developer == "developer@mesh-local.iam.gserviceaccount.com"
     assert stack.environment()["PUBSUB_EMULATOR_HOST"] == stack.pubsub
 
@@ -219,7 +224,7 @@ def test_a_broken_function_fails_the_start_and_leaves_nothing(copied_root: Path,
     (copied_root / "fixture_function" / "main.py").write_text("raise RuntimeError('boom')")
     state = tmp_path / "mesh"
     options = StackOptions(state_dir=state, roles_file=copied_root / "roles.json", root=copied_root, only=("alpha",))
-    with pytest.raises(StartError, match="(?s)alpha ended with code 1 .*boom"), LocalStack(options):
+    with pytest.raises(StartError, match=r"(?s)alpha ended with code 1 .*boom"), LocalStack(options):
         pass
     assert processes_in(tmp_path) == []
     assert not (state / "stack.json").exists()
@@ -286,7 +291,7 @@ def test_up_leaves_no_process_behind(
     number: signal.Signals,
 ) -> None:
     state = tmp_path / "mesh"
-    eventually(lambda: (state / "stack.json").exists(), 40)
+    eventually((state / "stack.json").exists, 40)
     assert len(processes_in(tmp_path)) >= 4
     roles = str(tmp_path / "root" / "roles.json")
     assert main(["up", "--state-dir", str(state), "--roles", roles]) == 1

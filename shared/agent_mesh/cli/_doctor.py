@@ -158,9 +158,13 @@ def _accepted(session: Session) -> Check:
 
 
 def _next_step(error: MeshClientError) -> str:
-    if error.code == "unauthenticated":  # the usual advice is to run this command
-        return "Give the audience that the orchestrator was deployed with: --audience URL"
-    return next_step(error)
+    """Return what to do about a call that failed; the usual advice is to run this command."""
+    own = {
+        "unauthenticated": "Give the audience that the orchestrator was deployed with: --audience URL",
+        "token_unavailable": f"Locally: {_START}. On Google Cloud: --as SERVICE_ACCOUNT that you may impersonate.",
+        "connection_failed": "See what is said of the orchestrator above.",
+    }
+    return own.get(error.code) or next_step(error)
 
 
 def _lines(checks: list[Check]) -> Iterator[str | Text]:

@@ -167,7 +167,10 @@ class TimelineEntry(Tolerant):
     """One thing that happened to a task."""
 
     at: str = Field(description="RFC 3339, UTC.")
-    event: str = Field(description="`accepted`, `scheduled`, `claimed`, `progress`, `finished`, `succeeded`, ...")
+    event: str = Field(
+        description="`accepted` or `received`, `scheduled`, `parked`, `claimed`, `progress`, `attempt_failed`, "
+        "`finished`, `cancel_requested`, a terminal status, `callback_delivered` or `callback_failed`."
+    )
     detail: str = ""
     attempt: int | None = None
     percent: float | None = None

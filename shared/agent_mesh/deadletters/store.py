@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from google.cloud.firestore_v1.base_query import FieldFilter
 
@@ -17,6 +17,35 @@ COLLECTION: Final = "dead"
 _DETAIL_LIMIT: Final = 2000
 _DATA_LIMIT_BYTES: Final = 900_000
 """A Firestore document has at most 1 MiB; a longer message is kept by its size alone and cannot be replayed."""
+
+
+class DeadTask(Protocol):
+    """What a dead letter needs to know of its task."""
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def agent(self) -> str:
+        """The agent it was for."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its payload."""
+        ...
+
+
+@dataclass(frozen=True)
+class DeadFilter:
+    """Which dead letters to list; None where it does not matter. `before` is the cursor: older than that moment."""
+
+    agent: str | None = None
+    reason: str | None = None
+    task_id: str | None = None
+    before: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +95,20 @@ class DeadLetters:
         self._clock = clock
         self._kept = timedelta(days=retention_days)
 
-    def keep_task(self, task_id: str, agent: str, reason: str, detail: str, attempts: int) -> None:
+    def keep_task(self, task: DeadTask, reason: str, detail: str, attempts: int) -> None:
         """Keep a task that is dead; what it was is in the task itself."""
-        dead_id = derived_id("dead", "task", task_id)
-        at = moment(self._clock.now())
-        self._keep(
-            DeadRecord(dead_id, "tasks", reason, detail[:_DETAIL_LIMIT], attempts, at, task_id=task_id, agent=agent)
+        record = DeadRecord(
+            dead_id=derived_id("dead", "task", task.task_id),
+            topic="tasks",
+            reason=reason,
+            detail=detail[:_DETAIL_LIMIT],
+            attempts=attempts,
+            at=moment(self._clock.now()),
+            task_id=task.task_id,
+            agent=task.agent,
+            size_bytes=task.size_bytes,
         )
+        self._keep(record)
 
     def keep_message(self, record: DeadRecord) -> None:
         """Keep a message that belongs to no task."""
@@ -85,13 +121,14 @@ class DeadLetters:
             snapshot = self._database.collection(COLLECTION).document(dead_id).get()
         return _record(snapshot) if snapshot.exists else None
 
-    def page(self, agent: str | None, before: datetime | None, limit: int) -> list[DeadRecord]:
-        """Return dead letters, newest first, optionally of one agent and older than a moment."""
+    def page(self, wanted: DeadFilter, limit: int) -> list[DeadRecord]:
+        """Return dead letters, newest first."""
         query: Any = self._database.collection(COLLECTION)
-        if agent is not None:
-            query = query.where(filter=FieldFilter("agent", "==", agent))
-        if before is not None:
-            query = query.where(filter=FieldFilter("at", "<", before))
+        for field, value in (("agent", wanted.agent), ("reason", wanted.reason), ("taskId", wanted.task_id)):
+            if value is not None:
+                query = query.where(filter=FieldFilter(field, "==", value))
+        if wanted.before is not None:
+            query = query.where(filter=FieldFilter("at", "<", wanted.before))
         with firestore_errors():
             found = query.order_by("at", direction="DESCENDING").limit(limit).get()
         return [_record(snapshot) for snapshot in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from agent_mesh.budgets import Reservation, day_budget_id
 from agent_mesh.contracts.problems import BudgetExceeded, MeshError, TtlExpired
@@ -11,6 +12,9 @@ from agent_mesh.contracts.values import canonical_json, to_json
 from agent_mesh.dispatch.record import TaskRecord, kept_until
 from agent_mesh.platform.clock import moment
 from agent_mesh.platform.ids import derived_id, fingerprint, random_id
+
+_DURATION_BELOW: Final = 100_000_000.0
+"""Unix seconds of 1973: whoever sends less means seconds from now."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def new_task(  # pure: everything that a task is made of
 
 def refusal_of(request: DispatchRequest, now: float, max_cost_cents: int | None) -> MeshError | None:
     """Return why a task cannot be accepted, None if it can."""
+    if request.ttl < _DURATION_BELOW:
+        return TtlExpired(f"ttl {request.ttl:g} reads like a duration; it is a moment: Unix seconds, now {now:.0f}.")
     if request.ttl <= now:
         return TtlExpired(
             f"ttl {request.ttl:.3f} passed {now - request.ttl:.3f} s ago; send a moment that is still to come."

@@ -126,11 +126,7 @@ class TaskControl:
         if run.outcome.status is RunStatus.DEAD:
             error = run.outcome.error
             self._parts.dead_letters.keep_task(
-                task.task_id,
-                task.agent,
-                error.code if error else reason,
-                error.detail if error else detail,
-                letter.attempts,
+                task, error.code if error else reason, error.detail if error else detail, letter.attempts
             )
 
     def replay_dead(self, letter: DeadRecord, caller: str) -> DeadReplay:

@@ -25,6 +25,7 @@ from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.firestore import Exists, LostRace
 from agent_mesh.platform.logs import current_trace
 from agent_mesh.platform.settings import AgentAddress, Settings
+from agent_mesh.platform.trace import new_trace
 from agent_mesh.webhooks import Callbacks
 
 _FIRST_LOOK_S: Final = 0.01
@@ -85,8 +86,8 @@ class Dispatcher:
         terms = Terms(
             address.max_cost_cents if address else None, self._settings.republish_seconds, self._settings.retention_days
         )
-        trace = current_trace.get()
-        task = new_task(request, caller, trace.trace_id if trace else "", now, terms, replay_of=replay_of)
+        trace = current_trace.get() or new_trace()
+        task = new_task(request, caller, trace.trace_id, now, terms, replay_of=replay_of)
         if address is None:
             known = ", ".join(sorted(self._settings.agents)) or "none"
             raise self._refuse(task, AgentUnknown(f"No agent is called {request.agent}; known are: {known}."))

@@ -50,6 +50,11 @@ class TaskRecord:
         """Whether the caller still has to be told."""
         return self.callback is not None and self.callback.status == "pending"
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the payload as JSON."""
+        return len(self.payload_json.encode())
+
     def finished(self, status: TaskStatus, now: float, error: TaskFault | None = None) -> TaskRecord:
         """Return the task in a terminal state that needs no result."""
         return replace(

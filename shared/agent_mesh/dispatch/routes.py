@@ -26,8 +26,8 @@ from agent_mesh.contracts.tasks import (
     TaskStatus,
     Timeline,
 )
-from agent_mesh.contracts.values import AgentName, TaskId
-from agent_mesh.deadletters.store import DeadRecord
+from agent_mesh.contracts.values import AgentName, IdempotencyKey, TaskId
+from agent_mesh.deadletters.store import DeadFilter, DeadRecord
 from agent_mesh.dispatch.dispatcher import Dispatched
 from agent_mesh.dispatch.orchestrator import Orchestrator
 from agent_mesh.dispatch.store import TaskFilter
@@ -61,12 +61,15 @@ class _AgentPath(BaseModel):
 class _TasksQuery(_Query):
     agent: AgentName | None = None
     status: TaskStatus | None = None
+    idempotency_key: IdempotencyKey | None = Field(default=None, alias="idempotencyKey")
     cursor: Annotated[str, Field(max_length=500)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class _DeadQuery(_Query):
     agent: AgentName | None = None
+    reason: Annotated[str, Field(max_length=100)] | None = None
+    task_id: TaskId | None = Field(default=None, alias="taskId")
     cursor: Annotated[str, Field(max_length=40)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -219,14 +222,15 @@ def _tasks(mesh: Orchestrator, query: _TasksQuery, caller: str) -> TaskPage:
     """List; `delivered` and `running` are told from the runs, so they filter the page after it was read."""
     derived = query.status if query.status in _OPEN else None
     stored = TaskStatus.ACCEPTED if derived else query.status
-    wanted = TaskFilter(None if mesh.is_operator(caller) else caller, query.agent, stored)
+    wanted = TaskFilter(None if mesh.is_operator(caller) else caller, query.agent, stored, query.idempotency_key)
     found, cursor = mesh.tasks.page(wanted, query.cursor, query.limit)
     views = mesh.views(found)
     return TaskPage(tasks=[view for view in views if derived in {None, view.status}], next_cursor=cursor)
 
 
 def _dead(mesh: Orchestrator, query: _DeadQuery) -> DeadLetterPage:
-    found = mesh.dead_letters.page(query.agent, _moment_of(query.cursor), query.limit)
+    wanted = DeadFilter(query.agent, query.reason, query.task_id, _moment_of(query.cursor))
+    found = mesh.dead_letters.page(wanted, query.limit)
     cursor = rfc3339(found[-1].at) if len(found) == query.limit else None
     return DeadLetterPage(dead=[DeadRecord.view(each) for each in found], next_cursor=cursor)
 

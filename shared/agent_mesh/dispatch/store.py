@@ -35,6 +35,7 @@ class TaskFilter:
     caller: str | None = None
     agent: str | None = None
     status: TaskStatus | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,15 @@ class TaskStore:
     def page(self, wanted: TaskFilter, cursor: str | None, limit: int) -> tuple[list[TaskRecord], str | None]:
         """Return tasks, newest first, and the cursor of the next page. Raises `InvalidRequest` for a made-up cursor."""
         query: Any = self._database.collection(COLLECTION)
-        for field, value in (("caller", wanted.caller), ("agent", wanted.agent), ("status", wanted.status)):
+        conditions = {
+            "caller": wanted.caller,
+            "agent": wanted.agent,
+            "status": wanted.status.value if wanted.status else None,
+            "idempotencyKey": wanted.idempotency_key,
+        }
+        for field, value in conditions.items():
             if value is not None:
-                query = query.where(filter=FieldFilter(field, "==", str(value)))
+                query = query.where(filter=FieldFilter(field, "==", value))
         query = query.order_by("createdAt", direction="DESCENDING").order_by("__name__", direction="DESCENDING")
         if cursor:
             created_at, task_id = _position(cursor)
@@ -198,8 +205,11 @@ class TaskStore:
         return replace(done, update_time=results[0].update_time)
 
     def _write(self, task: TaskRecord, changed: TaskRecord) -> TaskRecord:
+        fields = _changed(task, changed)
+        if not fields:
+            return task
         with firestore_errors():
-            result = self._document(task.task_id).update(_changed(task, changed), option=self._unchanged(task))
+            result = self._document(task.task_id).update(fields, option=self._unchanged(task))
         return replace(changed, update_time=result.update_time)
 
     def _unchanged(self, task: TaskRecord) -> firestore.WriteOption:

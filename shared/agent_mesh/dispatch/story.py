@@ -53,7 +53,8 @@ def _run_entries(run: RunRecord) -> list[_Dated]:
     if run.last_fault and run.started_at:
         entries.append(_entry(run.started_at, "attempt_failed", run.last_fault.detail, attempt=run.attempt))
     if run.finished_at and run.outcome and run.attempt > 0:
-        cost = f"{run.outcome.status.value}, {run.outcome.cost_cents} cents"
+        cents = run.outcome.cost_cents
+        cost = f"{run.outcome.status.value}, {cents} cent{'' if cents == 1 else 's'}"
         entries.append(_entry(run.finished_at, "finished", cost, attempt=run.attempt))
     return entries
 
@@ -101,7 +102,7 @@ def explain(task: TaskRecord, run: RunRecord | None, now: float, *, paused: bool
         "budget": task.reservation.budget_id if task.reservation else None,
         "costCents": task.cost_cents,
         "attempt": max(task.attempt, run.attempt if run else 0),
-        "runState": run.state.value if run else None,
+        "runState": run.state.value if run and not task.status.terminal else None,
         "leaseUntil": rfc3339(run.lease_until) if run and run.lease_until else None,
         "looksAgainAt": rfc3339(task.due_at) if task.due_at else None,
     }
@@ -143,8 +144,8 @@ def _reasons(task: TaskRecord, run: RunRecord | None) -> list[str]:
         reasons.append(f"{task.error.code}: {task.error.detail}")
     if run and run.last_fault:
         reasons.append(f"last attempt: {run.last_fault.code}: {run.last_fault.detail}")
-    if task.reservation:
-        reasons.append(f"{task.reservation.cents} cents were reserved in budget {task.reservation.budget_id}")
+    if task.reservation and not task.status.terminal:
+        reasons.append(f"{task.reservation.cents} cents are reserved in budget {task.reservation.budget_id}")
     if task.replay_of:
         reasons.append(f"it repeats task {task.replay_of}")
     return reasons

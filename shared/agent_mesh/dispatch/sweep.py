@@ -130,7 +130,7 @@ class Sweep:
         self._arrived(task, run)
         if run.outcome.status is RunStatus.DEAD and run.outcome.error:
             error = run.outcome.error
-            self._parts.dead_letters.keep_task(task.task_id, task.agent, error.code, error.detail, run.attempt)
+            self._parts.dead_letters.keep_task(task, error.code, error.detail, run.attempt)
         return counted_as if run.outcome.status is outcome.status else Step.SETTLE.value
 
     def _arrived(self, task: TaskRecord, run: RunRecord) -> None:

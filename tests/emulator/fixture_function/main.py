@@ -60,4 +60,4 @@ def _whoami(audience: str) -> dict[str, str]:
     import google.oauth2.id_token
 
     request = google.auth.transport.requests.Request()
-    return {"token": google.oauth2.id_token.fetch_id_token(request, audience)}
+    return {"token": google.oauth2.id_token.fetch_id_token(request, audience)}  # type: ignore[no-untyped-call]

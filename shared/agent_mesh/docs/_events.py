@@ -1,0 +1,146 @@
+"""`docs/events.md`: what the topic `events` carries. The code that tells of tasks and runs is run to see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent_mesh.agents.delivery import OutcomeSender, Topics
+from agent_mesh.agents.execution import Ran
+from agent_mesh.agents.records import Outcome
+from agent_mesh.budgets import Budgets
+from agent_mesh.contracts.events import CloudEvent
+from agent_mesh.contracts.runs import RunStatus
+from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
+from agent_mesh.dispatch.admission import Terms, new_task
+from agent_mesh.dispatch.results import Results
+from agent_mesh.dispatch.store import TaskStore
+from agent_mesh.docs._markdown import code, require_equal, table
+from agent_mesh.platform.clock import SystemClock
+from agent_mesh.platform.events import EventLog
+from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.platform.pubsub import Message
+from agent_mesh.webhooks import Callbacks
+
+_TOPIC: Final = "events"
+
+_MEANINGS: Final = {
+    "mesh.task.accepted": "The task is stored and its budget reserved.",
+    "mesh.task.succeeded": "The result counts and was charged.",
+    "mesh.task.failed": "The run failed and will not be repeated.",
+    "mesh.task.expired": "The `ttl` passed before a result was in.",
+    "mesh.task.cancelled": "Somebody cancelled it before it ended.",
+    "mesh.task.rejected": "It was refused before it ran; `code` says why.",
+    "mesh.task.dead": "It failed for good and lies with the dead letters.",
+    "mesh.run.succeeded": "The handler returned a result.",
+    "mesh.run.failed": "The handler failed and the attempt is not repeated.",
+    "mesh.run.retrying": "The attempt failed and may be repeated.",
+    "mesh.run.expired": "The run was delivered after its `ttl` and did not start.",
+    "mesh.run.cancelled": "The handler saw that its task was cancelled and stopped.",
+    "mesh.run.rejected": "The run costs more than `budgetCents` and did not start.",
+    "mesh.run.dead": "The handler raised `TerminalError`.",
+}
+
+_FIELDS: Final = {
+    "agent": "Name of the agent.",
+    "attempt": "Number of the attempt that was asked for or started, from 1.",
+    "caller": "E-mail of who dispatched the task.",
+    "code": "Code of `task.error`, null without one; see [errors](errors.md).",
+    "costCents": "What was charged, in cents.",
+    "status": "Status of the task.",
+    "traceId": "The task's trace id.",
+}
+
+_ENVELOPE: Final = {
+    "specversion": "`1.0`.",
+    "type": "What happened, see above.",
+    "datacontenttype": "`application/json`.",
+    "traceparent": "W3C trace context of the call that saw it happen.",
+    "data": "Small; see above.",
+}
+
+_INTRODUCTION: Final = """\
+Topic `events` carries [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md) as
+JSON, one a message. The message's attributes repeat `type`, `subject` and `traceparent`, so that a subscription can
+filter on them. All events of one call are published together when the call ends.
+
+Events tell, they do not decide: the state is in Firestore. An event may come twice (its `id` is then the same) or,
+if a process dies at the wrong moment, not at all. They hold no payload and no result. `delivered` and `running` are
+derived from the run's claim and have no event.
+"""
+
+
+@dataclass
+class _Kept:
+    """Keeps what would be published."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    def publish(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        """Keep messages for the topic of events."""
+        if topic == _TOPIC:
+            self.messages += messages
+        return [str(number) for number in range(len(messages))]
+
+
+def page() -> str:
+    """Return the page."""
+    events = emitted()
+    require_equal("events", [event.type for event in events], _MEANINGS)
+    require_equal("event fields", {name for event in events for name in event.data}, _FIELDS)
+    rows = [
+        [code(event.type), code(event.source), ", ".join(map(code, event.data)), _MEANINGS[event.type]]
+        for event in events
+    ]
+    envelope = [
+        [code(name), _ENVELOPE.get(name) or known.description or ""] for name, known in CloudEvent.model_fields.items()
+    ]
+    return "\n\n".join(
+        [
+            _INTRODUCTION.strip(),
+            "## Types\n\n" + table(["type", "source", "data", "when"], rows),
+            "## Fields of `data`\n\n" + table(["field", "meaning"], [[code(n), _FIELDS[n]] for n in sorted(_FIELDS)]),
+            "## The envelope\n\n" + table(["field", "meaning"], envelope),
+        ]
+    )
+
+
+def emitted() -> list[CloudEvent]:
+    """Return one event of every type, as the code makes it; a run's source is the agent's name."""
+    return [*_task_events(), *_run_events()]
+
+
+def _task_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "orchestrator", clock)
+    database = FirestoreClient("none")
+    tasks = TaskStore(database, Budgets(database, 0), clock)
+    results = Results(tasks, Callbacks((), (), clock), log, clock)
+    now = clock.now()
+    request = DispatchRequest(agent="light", payload={}, ttl=now + 60, budget_cents=0)
+    task = new_task(request, "developer@example.com", "", now, Terms(None, 60, 30))
+    log.begin()
+    results.tell(task)
+    for status in TaskStatus:
+        if status.terminal:
+            results.tell(task.finished(status, now))
+    log.flush()
+    return _read(kept)
+
+
+def _run_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "AGENT", clock)
+    sender = OutcomeSender("light", kept, Topics("results", "tasks-dead"), Callbacks((), (), clock), log, clock)
+    log.begin()
+    for status in RunStatus:
+        sender.tell("task_1", Ran(Outcome(status), attempt=1))
+    sender.tell("task_1", Ran(Outcome(RunStatus.FAILED), attempt=1, retryable=True))
+    log.flush()
+    return _read(kept)
+
+
+def _read(kept: _Kept) -> list[CloudEvent]:
+    return [CloudEvent.model_validate(json.loads(message.data)) for message in kept.messages]

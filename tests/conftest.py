@@ -1,0 +1,100 @@
+"""What several folders of tests share: Google's emulators, a clock set by hand, a publisher that remembers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.platform.pubsub import Message
+from emulator.cloud import CloudPlace
+from emulator.official import OfficialCloud
+from emulator.ports import Ports
+from emulator.probes import wait_until_ready
+from emulator.processes import Guard
+
+
+@dataclass(frozen=True)
+class CloudAddresses:
+    """Where Firestore and Pub/Sub are reached, as `host:port`."""
+
+    firestore: str
+    pubsub: str
+
+
+@dataclass
+class HandClock:
+    """A clock that stands still until a test moves it. Unix seconds."""
+
+    time: float = 1_800_000_000.0
+
+    def now(self) -> float:
+        """Return the time that was set."""
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        self.time += seconds
+
+
+@dataclass
+class RecordingPublisher:
+    """Remembers what was published, by the topic's short name."""
+
+    messages: dict[str, list[Message]] = field(default_factory=dict)
+
+    def publish(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        """Take messages; return ids for them."""
+        taken = self.messages.setdefault(topic.rsplit("/", 1)[-1], [])
+        taken.extend(messages)
+        return [secrets.token_hex(4) for _ in messages]
+
+    def on(self, topic: str) -> list[Message]:
+        """Return what was published on a topic, by its short name."""
+        return self.messages.get(topic, [])
+
+
+@pytest.fixture(scope="session")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudAddresses]:
+    """Google's emulators for the whole session."""
+    if shutil.which("gcloud") is None:
+        pytest.skip("Google's emulators are not installed (gcloud components install beta cloud-firestore-emulator)")
+    place = tmp_path_factory.mktemp("cloud")
+    with ExitStack() as stack:
+        guard = Guard()
+        stack.callback(guard.close)
+        ports = Ports(Path(place / "ports.json"))
+        stack.callback(ports.close)
+        cloud = OfficialCloud(CloudPlace(ports, place, place, guard))
+        stack.callback(cloud.stop)
+        wait_until_ready(list(cloud.start()), 60.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
+            patch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
+            yield CloudAddresses(cloud.firestore, cloud.pubsub)
+
+
+@pytest.fixture
+def database(local_cloud: CloudAddresses, monkeypatch: pytest.MonkeyPatch) -> FirestoreClient:
+    """An empty Firestore."""
+    monkeypatch.setitem(os.environ, "FIRESTORE_EMULATOR_HOST", local_cloud.firestore)
+    return FirestoreClient(f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """A clock that stands still."""
+    return HandClock()
+
+
+@pytest.fixture
+def publisher() -> RecordingPublisher:
+    """A publisher that remembers."""
+    return RecordingPublisher()

@@ -12,6 +12,12 @@ Any other exception counts as retryable: nobody said that it is final.
 
 from __future__ import annotations
 
+from typing import Final
+
+_DETAIL_LIMIT: Final = 2000
+_CODE_LIMIT: Final = 100
+"""Characters. A fault stands in documents and messages that have limits of their own."""
+
 
 class AgentError(Exception):
     """Base of what a handler raises on purpose. `cost_cents` is charged although the run did not succeed."""
@@ -19,8 +25,8 @@ class AgentError(Exception):
     def __init__(self, detail: str, *, code: str = "agent_error", cost_cents: int = 0) -> None:
         """`detail` and `code` (a snake_case word) are shown to the caller: no secrets in them."""
         super().__init__(detail)
-        self.detail = detail
-        self.code = code
+        self.detail = detail[:_DETAIL_LIMIT]
+        self.code = code[:_CODE_LIMIT]
         self.cost_cents = cost_cents
 
 

@@ -21,12 +21,16 @@ def register(app: typer.Typer) -> None:
 def dead(
     session: Session,
     *,
+    agent: Annotated[str | None, typer.Option(help="Only those of this agent.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason, such as `handler_failed`.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="TASK_ID", help="Only that of this task.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
 ) -> None:
     """List what could not be processed, newest first."""
     from agent_mesh.cli._tables import dead_table
 
-    found = list(islice(session.client.iter_dead(page_size=min(limit, 100)), limit))
+    letters = session.client.iter_dead(agent=agent, reason=reason, task_id=task, page_size=min(limit, 100))
+    found = list(islice(letters, limit))
     session.answer(DeadLetterPage(dead=found), *([dead_table(found)] if found else []))
     session.say("Give one another try: agent-mesh replay-dead DEAD_ID" if found else "No dead letters.")
 

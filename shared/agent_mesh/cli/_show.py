@@ -36,6 +36,7 @@ def tasks(
     *,
     agent: Annotated[str | None, typer.Option(help="Only tasks of this agent.")] = None,
     status: Annotated[TaskStatus | None, typer.Option(help="Only tasks in this state.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only the task of this idempotency key.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
     everything: Annotated[bool, typer.Option("--all", help="All of them, whatever their number.")] = False,
 ) -> None:
@@ -44,7 +45,8 @@ def tasks(
 
     wanted = None if everything else limit
     page_size = min(wanted or _LARGEST_PAGE, _LARGEST_PAGE)
-    found = list(islice(session.client.iter_tasks(agent=agent, status=status, page_size=page_size), wanted))
+    tasks = session.client.iter_tasks(agent=agent, status=status, idempotency_key=key, page_size=page_size)
+    found = list(islice(tasks, wanted))
     session.answer(TaskPage(tasks=found), *([task_table(found)] if found else []))
     if not found:
         session.say('No such tasks. Dispatch one: agent-mesh dispatch light --payload \'{"message": "hello"}\'')

@@ -120,19 +120,28 @@ class MeshClient:
         *,
         agent: str | None = None,
         status: TaskStatus | str | None = None,
+        idempotency_key: str | None = None,
         cursor: str | None = None,
         limit: int | None = None,
     ) -> TaskPage:
         """Return one page of tasks, newest first."""
-        return self._get("/tasks", TaskPage, agent=agent, status=status, cursor=cursor, limit=limit)
+        filters = {"agent": agent, "status": status, "idempotencyKey": idempotency_key}
+        return self._get("/tasks", TaskPage, **filters, cursor=cursor, limit=limit)
 
     def iter_tasks(
-        self, *, agent: str | None = None, status: TaskStatus | str | None = None, page_size: int | None = None
+        self,
+        *,
+        agent: str | None = None,
+        status: TaskStatus | str | None = None,
+        idempotency_key: str | None = None,
+        page_size: int | None = None,
     ) -> Iterator[Task]:
         """Yield all tasks, newest first, page by page as they are asked for."""
         cursor: str | None = None
         while True:
-            page = self.tasks(agent=agent, status=status, cursor=cursor, limit=page_size)
+            page = self.tasks(
+                agent=agent, status=status, idempotency_key=idempotency_key, cursor=cursor, limit=page_size
+            )
             yield from page.tasks
             cursor = page.next_cursor
             if cursor is None:
@@ -185,15 +194,31 @@ class MeshClient:
         """Let a paused agent work again, what waited for it first."""
         return self._post(f"/agents/{_segment(agent)}/resume", AgentState)
 
-    def dead(self, *, cursor: str | None = None, limit: int | None = None) -> DeadLetterPage:
+    def dead(
+        self,
+        *,
+        agent: str | None = None,
+        reason: str | None = None,
+        task_id: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> DeadLetterPage:
         """Return one page of dead letters, newest first."""
-        return self._get("/dead", DeadLetterPage, cursor=cursor, limit=limit)
+        filters = {"agent": agent, "reason": reason, "taskId": task_id}
+        return self._get("/dead", DeadLetterPage, **filters, cursor=cursor, limit=limit)
 
-    def iter_dead(self, *, page_size: int | None = None) -> Iterator[DeadLetter]:
+    def iter_dead(
+        self,
+        *,
+        agent: str | None = None,
+        reason: str | None = None,
+        task_id: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[DeadLetter]:
         """Yield all dead letters, newest first, page by page as they are asked for."""
         cursor: str | None = None
         while True:
-            page = self.dead(cursor=cursor, limit=page_size)
+            page = self.dead(agent=agent, reason=reason, task_id=task_id, cursor=cursor, limit=page_size)
             yield from page.dead
             cursor = page.next_cursor
             if cursor is None:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from agent_mesh.contracts.tasks import TaskFault
 from agent_mesh.contracts.values import (
+    Attempt,
     CallbackUrl,
     Cents,
     IdempotencyKey,
@@ -61,7 +62,7 @@ class RunResponse(Tolerant):
     result: JsonValue | None = None
     cost_cents: int
     idempotent: bool = Field(default=False, description="True when this is the stored answer of an earlier run.")
-    attempt: int = 1
+    attempt: Attempt = 1
     trace_id: str = ""
     task_id: str | None = None
     error: TaskFault | None = None
@@ -75,7 +76,7 @@ class RunResult(Tolerant):
     status: Annotated[RunStatus, Field(strict=False)]
     result: JsonValue | None = None
     cost_cents: Cents
-    attempt: Annotated[int, Field(ge=0)] = 1
+    attempt: Attempt = 1
     error: TaskFault | None = None
     trace_id: str = ""
     finished_at: float | None = Field(default=None, description="Unix seconds on the agent's clock.")

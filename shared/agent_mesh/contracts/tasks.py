@@ -12,6 +12,7 @@ from agent_mesh.contracts.values import (
     AgentName,
     CallbackUrl,
     Cents,
+    FaultText,
     IdempotencyKey,
     JsonObject,
     Strict,
@@ -100,8 +101,8 @@ class ReplayRequest(Strict):
 class TaskFault(Tolerant):
     """Why a task did not succeed."""
 
-    code: str
-    detail: str
+    code: FaultText
+    detail: FaultText
     retryable: bool = False
 
 

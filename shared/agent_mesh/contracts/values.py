@@ -14,6 +14,11 @@ PAYLOAD_LIMIT_BYTES: Final = 256 * 1024
 RESULT_LIMIT_BYTES: Final = 512 * 1024
 """Largest result, as compact UTF-8 JSON."""
 
+FAULT_LIMIT_CHARACTERS: Final = 2000
+"""Longest reason of a failure that is kept; the rest is cut off."""
+
+MAX_ATTEMPT: Final = 1_000_000
+
 LATEST_UNIX_SECONDS: Final = 4_102_444_800
 """2100-01-01 UTC: a later moment is nearly always milliseconds given as seconds."""
 
@@ -28,6 +33,23 @@ def to_json(value: JsonValue) -> str:
 def canonical_json(value: JsonValue) -> str:
     """Return JSON text that is equal for equal values, whatever the order of their keys."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def result_text(value: JsonValue | None) -> str | None:
+    """Return a result as JSON text, None if there is none; raise ValueError if it is no JSON or too large to keep."""
+    if value is None:
+        return None
+    text = to_json(value)
+    size = len(text.encode())
+    if size > RESULT_LIMIT_BYTES:
+        message = f"the result is {size} bytes as JSON; at most {RESULT_LIMIT_BYTES}: return a reference instead"
+        raise ValueError(message)
+    return text
+
+
+def _storable(text: str) -> str:
+    """Shorten a reason, and replace what UTF-8 does not have: it must never keep a failure from being stored."""
+    return text[:FAULT_LIMIT_CHARACTERS].encode(errors="replace").decode()
 
 
 def _within_payload_limit(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -48,6 +70,8 @@ IdempotencyKey: TypeAlias = Annotated[str, Field(min_length=1, max_length=255, p
 TraceId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
 TaskId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Cents: TypeAlias = Annotated[int, Field(ge=0, le=MAX_CENTS)]
+Attempt: TypeAlias = Annotated[int, Field(ge=0, le=MAX_ATTEMPT)]
+FaultText: TypeAlias = Annotated[str, AfterValidator(_storable)]
 UnixSeconds: TypeAlias = Annotated[float, Field(gt=0, le=LATEST_UNIX_SECONDS, allow_inf_nan=False)]
 CallbackUrl: TypeAlias = Annotated[str, Field(min_length=8, max_length=2048)]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from agent_mesh.agents.records import Outcome
 from agent_mesh.contracts.problems import Problem, Unavailable
 from agent_mesh.contracts.runs import RunResponse, RunStatus
-from agent_mesh.contracts.values import to_json
+from agent_mesh.contracts.values import result_text
 from agent_mesh.dispatch.publishing import run_request
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.settlement import Arrival
@@ -97,7 +97,7 @@ class HttpRunner:
         try:
             if answer.status == 200:  # noqa: PLR2004
                 run = RunResponse.model_validate_json(answer.body)
-                text = None if run.result is None else to_json(run.result)
+                text = result_text(run.result)
                 outcome = Outcome(
                     run.status, text if run.status is RunStatus.SUCCEEDED else None, run.error, run.cost_cents
                 )

@@ -12,7 +12,7 @@ from agent_mesh.contracts.problems import FieldFault, MalformedRequest
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunResult
 from agent_mesh.contracts.tasks import CallbackState
-from agent_mesh.contracts.values import to_json
+from agent_mesh.contracts.values import result_text
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.settlement import Arrival
 from agent_mesh.dispatch.store import Applied, TaskStore
@@ -30,7 +30,7 @@ def read_result(envelope: PushEnvelope) -> tuple[str, Arrival]:
     """Return the task id and the outcome that a push carries; raise `MalformedRequest` for anything else."""
     try:
         result = RunResult.model_validate_json(envelope.message.body())
-        text = None if result.result is None else to_json(result.result)
+        text = result_text(result.result)
     except (ValidationError, ValueError) as error:
         faults = [FieldFault(field="message.data", message=str(error).splitlines()[0])]
         detail = "message.data is not a result; it will end in the dead letters."

@@ -18,7 +18,7 @@ from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.contracts.problems import Busy
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunStatus
 from agent_mesh.contracts.tasks import TaskFault
-from agent_mesh.contracts.values import RESULT_LIMIT_BYTES, to_json
+from agent_mesh.contracts.values import RESULT_LIMIT_BYTES, as_json, to_json
 from agent_mesh.platform.clock import Clock
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.logs import log
@@ -26,7 +26,7 @@ from agent_mesh.platform.logs import log
 _LONGEST_RUN_S: Final = 3600.0
 """Cloud Run ends every request after 60 minutes, so no lease is renewed for longer."""
 
-Handler = Callable[[dict[str, JsonValue], Run], JsonValue]
+Handler = Callable[[dict[str, JsonValue], Run], object]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Execution:
     """Runs one agent's handler under the rules of the mesh."""
 
     def __init__(self, store: RunStore, clock: Clock, price: Price, handler: Handler) -> None:
-        """`handler` takes the payload and the run and returns JSON."""
+        """`handler` takes the payload and the run and returns anything that pydantic can turn into JSON."""
         self._store = store
         self._clock = clock
         self._price = price
@@ -112,14 +112,14 @@ class Execution:
             )
             return Outcome(RunStatus.FAILED, error=fault), True
 
-    def _success(self, result: JsonValue, run: Run) -> Outcome:
+    def _success(self, result: object, run: Run) -> Outcome:
         cost = self._price.default if run.charged_cents is None else run.charged_cents
         if cost > self._price.maximum:
             detail = f"The handler charged {cost} cents; the agent declares {self._price.maximum} at most."
             fault = TaskFault(code="price_above_maximum", detail=detail)
             return Outcome(RunStatus.FAILED, error=fault, cost_cents=self._price.maximum)
         try:
-            text = to_json(result)
+            text = to_json(as_json(result))
             size = len(text.encode())
         except (TypeError, ValueError, RecursionError) as error:
             fault = TaskFault(code="result_not_json", detail=f"The handler's result is not JSON: {error}")

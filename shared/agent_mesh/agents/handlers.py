@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from agent_mesh.agents.errors import TerminalError
 from agent_mesh.agents.execution import Handler
 from agent_mesh.agents.held_run import Run
-
-_ANY = TypeAdapter(Any)
+from agent_mesh.contracts.values import to_json
 
 
 class HandlerSignatureError(TypeError):
@@ -43,29 +42,24 @@ def adapt(function: Callable[..., Any]) -> Handler:
     model = payload_model(function)
     takes_run = len(_parameters(function)) > 1
 
-    def handle(payload: dict[str, JsonValue], run: Run) -> JsonValue:
+    def handle(payload: dict[str, JsonValue], run: Run) -> object:
         argument = payload if model is None else _validated(model, payload)
         result = function(argument, run) if takes_run else function(argument)
         if isinstance(result, Priced):
             run.charge(result.cost_cents)
             result = result.result
-        return _json(result)
+        return result
 
     return handle
 
 
 def _validated(model: type[BaseModel], payload: dict[str, JsonValue]) -> BaseModel:
     try:
-        return model.model_validate_json(_ANY.dump_json(payload))
+        return model.model_validate_json(to_json(payload))
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         detail = "; ".join(f"payload.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
         raise TerminalError(detail, code="payload_invalid") from error
-
-
-def _json(result: object) -> JsonValue:
-    value: JsonValue = _ANY.dump_python(result, mode="json", by_alias=True)
-    return value
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 PAYLOAD_LIMIT_BYTES: Final = 256 * 1024
@@ -24,10 +24,18 @@ LATEST_UNIX_SECONDS: Final = 4_102_444_800
 
 MAX_CENTS: Final = 10**12
 
+_ANYTHING: Final = TypeAdapter(object, config=ConfigDict(ser_json_inf_nan="constants"))
+
 
 def to_json(value: JsonValue) -> str:
     """Return compact JSON text; raise ValueError on NaN and infinities, which JSON (RFC 8259) does not have."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def as_json(value: object) -> JsonValue:
+    """Return what pydantic makes of any value in JSON; raise ValueError or TypeError if it cannot."""
+    converted: JsonValue = _ANYTHING.dump_python(value, mode="json", by_alias=True)
+    return converted
 
 
 def canonical_json(value: JsonValue) -> str:

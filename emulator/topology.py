@@ -7,7 +7,7 @@ a misspelling of a known one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -110,6 +110,8 @@ class Local(_Part):
     retry: Retry | None = None
     schedules: Mapping[str, LocalInterval] = Field(default_factory=dict)
     environment: Mapping[str, str] = Field(default_factory=dict)
+    developer_may_push: bool = False
+    """The developer may call what subscriptions push to, so that a push can be tried with curl."""
 
 
 class Topology(_Part):
@@ -141,7 +143,11 @@ class Topology(_Part):
     def allow_lists(self, role: str, identities: Identities) -> dict[str, str]:
         """The role's allow-list variables, each a list of emails joined by commas."""
         allow = self.roles[role].allow
-        return {name: ",".join(map(identities.resolve, given)) for name, given in allow.items()}
+        return {name: ",".join(map(identities.resolve, self._callers(given))) for name, given in allow.items()}
+
+    def _callers(self, references: Sequence[str]) -> list[str]:
+        pushed = any(reference.startswith("subscription:") for reference in references)
+        return [*references, "developer"] if pushed and self.local.developer_may_push else list(references)
 
     def chosen(self, only: Iterable[str]) -> list[str]:
         """The roles to run: all, or the named ones. Raises TopologyError for an unknown one."""

@@ -54,6 +54,7 @@ class TaskControl:
         Raises `Conflict` if it ended in another way first.
         """
         if task.status is TaskStatus.CANCELLED:
+            self._parts.results.tell(task)  # whoever cancelled it first may have died before the event was out
             return task
         if task.status.terminal:
             raise Conflict(f"The task is {task.status.value}; what has ended does not change.")
@@ -122,7 +123,10 @@ class TaskControl:
         run = self._parts.runs.fence(task.task_id, task.agent, Outcome.refused(RunStatus.DEAD, reason, detail))
         if run.outcome is None:  # it runs after all; its own end or the sweep decides
             return
-        self._parts.results.arrive(task.task_id, Arrival(run.outcome, max(run.attempt, task.attempt)), known=task)
+        arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
+        applied = self._parts.results.arrive(task.task_id, arrival, known=task)
+        if applied and applied.ignored:  # an earlier delivery may have died before the event was out
+            self._parts.results.tell(applied.task)
         if run.outcome.status is RunStatus.DEAD:
             error = run.outcome.error
             self._parts.dead_letters.keep_task(

@@ -67,7 +67,7 @@ def page() -> str:
 def example_file() -> str:
     """Return an environment file in which every variable stands, commented out, with its default."""
     head = [
-        "# Every setting of a function with its default. `python3 noxfile.py -s docs` writes this file and docs/settings.md.",
+        "# Every setting of a function, with its default. Written by `python3 noxfile.py -s docs`.",
         "# Take the # away from what you change. `python3 noxfile.py -s up` needs none of it.",
     ]
     blocks = [[f"# {_meaning(field)}", f"#{_variable(field)}={_default(field)}"] for field in _fields()]

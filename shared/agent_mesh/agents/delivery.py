@@ -89,7 +89,9 @@ class OutcomeSender:
 
     def _dead_letter(self, subject: str, ran: Ran, request: RunRequest | RunMessage) -> Message:
         reason = ran.outcome.error.code if ran.outcome.error else ran.outcome.status.value
-        body = request.model_dump_json(by_alias=True, exclude_none=True).encode()
+        task_id = subject if request.task_id == subject else None  # whoever is not trusted may name a task of another
+        letter = request.model_copy(update={"task_id": task_id})
+        body = letter.model_dump_json(by_alias=True, exclude_none=True).encode()
         return Message(body, {**self._attributes(subject, request), "deadLetterReason": reason})
 
     def _attributes(self, subject: str, request: RunRequest | RunMessage) -> dict[str, str]:

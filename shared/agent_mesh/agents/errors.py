@@ -12,6 +12,7 @@ Any other exception counts as retryable: nobody said that it is final.
 
 from __future__ import annotations
 
+import operator
 from typing import Final
 
 _DETAIL_LIMIT: Final = 2000
@@ -27,7 +28,7 @@ class AgentError(Exception):
         super().__init__(detail)
         self.detail = detail[:_DETAIL_LIMIT]
         self.code = code[:_CODE_LIMIT]
-        self.cost_cents = cost_cents
+        self.cost_cents = operator.index(cost_cents)  # money is never a float
 
 
 class RetryableError(AgentError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -32,7 +33,7 @@ class HeldRun:
         self._clock = clock
         self._lock = threading.Lock()
         self._progress: list[Progress] = list(record.progress)
-        self._stored_at = clock.now()
+        self._stored_at = self._asked_at = clock.now()
         self._record = record
 
     @property
@@ -57,8 +58,8 @@ class HeldRun:
 
     def cancel_requested(self) -> bool:
         """Ask the database, at most once a second."""
-        if not self._record.cancel_requested and self._clock.now() - self._stored_at >= _STORE_EVERY_S:
-            self._stored_at = self._clock.now()
+        if not self._record.cancel_requested and self._clock.now() - self._asked_at >= _STORE_EVERY_S:
+            self._asked_at = self._clock.now()
             with self._lock:
                 self._refresh()
         return self._record.cancel_requested
@@ -142,7 +143,7 @@ class Run:
         if cents < 0:
             message = f"charge() takes cents >= 0, not {cents}"
             raise ValueError(message)
-        self._charged = (self._charged or 0) + cents
+        self._charged = (self._charged or 0) + operator.index(cents)  # money is never a float
 
     @property
     def charged_cents(self) -> int | None:

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from agent_mesh.platform.logs import log
+
 
 class LeaseKeeper:
     """One background thread for all runs of a process.
@@ -43,7 +45,10 @@ class LeaseKeeper:
     def _run(self) -> None:
         while True:
             for renew in self._wait_for_due():
-                renew()
+                try:
+                    renew()
+                except Exception as error:  # noqa: BLE001  # one run's fault must not end the leases of all the others
+                    log("a lease was not renewed", level=40, failed=True, kind=type(error).__name__)
 
     def _wait_for_due(self) -> list[Callable[[], None]]:
         with self._condition:

@@ -11,7 +11,7 @@ from agent_mesh.agents.execution import Execution, Handler, Ran
 from agent_mesh.agents.messages import Asker, read_task_message
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.budgets import Budgets
-from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, BudgetExceeded, Busy, MeshError, TtlExpired
+from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResponse, RunStatus
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, FunctionApp, current_identity, trace_id
@@ -20,8 +20,6 @@ from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.logs import current_trace, log
 from agent_mesh.platform.trace import incoming_trace
 from agent_mesh.webhooks import Callbacks
-
-_REFUSALS: dict[str, type[MeshError]] = {"ttl_expired": TtlExpired, "budget_exceeded": BudgetExceeded}
 
 
 class AgentFunction:
@@ -137,14 +135,17 @@ class AgentFunction:
     def _refuse_unless_known(self, request: RunRequest, wanted: WantedRun) -> None:
         """Refuse a direct call without using up its key; a repeat of a call that was answered gets that answer."""
         refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now())
-        if refusal is None or not refusal.error or self._runs.get(wanted.run_id) is not None:
+        if refusal is None or not refusal.error:
             return
-        raise _REFUSALS[refusal.error.code](refusal.error.detail)
+        known = self._runs.get(wanted.run_id)
+        if known is not None and (known.outcome or known.alive(self._clock.now())):
+            return
+        raise error_with_code(refusal.error.code, refusal.error.detail)
 
     def _answer(self, ran: Ran, request: RunRequest) -> RunResponse:
         outcome = ran.outcome
         if outcome.error and outcome.status in {RunStatus.EXPIRED, RunStatus.REJECTED}:
-            raise _REFUSALS.get(outcome.error.code, BudgetExceeded)(outcome.error.detail)
+            raise error_with_code(outcome.error.code, outcome.error.detail)
         return RunResponse(
             status=outcome.status,
             result=json.loads(outcome.result_json) if outcome.result_json else None,

@@ -199,3 +199,12 @@ class Internal(MeshError):
     """A defect of ours; the log has the rest under the trace id."""
 
     code, status, title = "internal", 500, "Internal error"
+
+
+def error_with_code(code: str, detail: str, *, task_id: str | None = None) -> MeshError:
+    """Return the error that a stored fault's code stands for; `InvalidRequest` for a code that is no error's."""
+    kinds: list[type[MeshError]] = [MeshError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    found = next((kind for kind in kinds if kind.code == code), InvalidRequest)
+    return found(detail, task_id=task_id)

@@ -60,7 +60,7 @@ class RunResponse(Tolerant):
 
     status: Annotated[RunStatus, Field(strict=False)]
     result: JsonValue | None = None
-    cost_cents: int
+    cost_cents: Cents
     idempotent: bool = Field(default=False, description="True when this is the stored answer of an earlier run.")
     attempt: Attempt = 1
     trace_id: str = ""

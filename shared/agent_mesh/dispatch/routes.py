@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_mesh.contracts.problems import BudgetExceeded, FieldFault, InvalidRequest, MeshError, NotFound, TtlExpired
+from agent_mesh.contracts.problems import FieldFault, InvalidRequest, NotFound, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.tasks import (
     AgentState,
@@ -38,7 +38,6 @@ from agent_mesh.platform.function_parts import FunctionParts
 
 _OK: Final = 200
 _ACCEPTED: Final = 202
-_REFUSED: dict[str, type[MeshError]] = {"budget_exceeded": BudgetExceeded, "ttl_expired": TtlExpired}
 _OPEN: Final = {TaskStatus.ACCEPTED, TaskStatus.DELIVERED, TaskStatus.RUNNING}
 
 
@@ -211,8 +210,7 @@ def _dispatched(mesh: Orchestrator, dispatched: Dispatched) -> Reply:
         headers["Idempotent-Replayed"] = "true"
     refused = task.status in {TaskStatus.REJECTED, TaskStatus.EXPIRED} and task.result_json is None
     if task.mode is Mode.HTTP and refused and task.error:
-        kind = _REFUSED.get(task.error.code, InvalidRequest)
-        raise kind(task.error.detail, task_id=task.task_id)
+        raise error_with_code(task.error.code, task.error.detail, task_id=task.task_id)
     if task.status.terminal:
         return Reply(task.view(), _OK, headers)
     return Reply(mesh.view(task) if dispatched.replayed else task.view(), _ACCEPTED, headers)

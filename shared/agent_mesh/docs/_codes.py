@@ -22,7 +22,7 @@ FAULT_CODES: Final = {
     "handler_failed": "The handler raised something else than an `AgentError`; the agent's log has the traceback.",
     "payload_invalid": "The payload does not fit the model that the handler declares; `detail` names the fields.",
     "price_above_maximum": "The handler charged more than the agent's `max_cost_cents`; the maximum was charged.",
-    "result_not_json": "The handler's result is not JSON: NaN, an infinity, or too deep. It was charged.",
+    "result_not_json": "The handler's result cannot be turned into JSON: NaN, an infinity, too deep. It was charged.",
     "result_too_large": "The result is larger than 512 KiB as JSON. It was charged.",
     "ttl_expired": "The `ttl` passed before the run started, or before its result arrived.",
 }

@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from agent_mesh.contracts.values import MAX_ATTEMPT, MAX_CENTS
+
+_DAY_S: Final = 86_400
 
 
 class SettingsError(Exception):
@@ -23,7 +27,10 @@ def _split(value: object) -> object:
 
 
 def _parsed(value: object) -> object:
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("is JSON of too many levels") from error
 
 
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -39,8 +46,9 @@ class AgentAddress(BaseModel):
     max_cost_cents: int | None = Field(default=None, ge=0, alias="maxCostCents")
 
 
-def _env(name: str, description: str, default: Any = None) -> Any:  # noqa: ANN401  # pydantic's Field is typed so
-    return Field(default=default, validation_alias=name, description=description)
+def _env(name: str, description: str, default: Any = None, **limits: float) -> Any:  # noqa: ANN401  # pydantic's Field is typed so
+    bounds: Any = limits
+    return Field(default=default, validation_alias=name, description=description, **bounds)
 
 
 class Settings(BaseModel):
@@ -91,21 +99,29 @@ class Settings(BaseModel):
     )
     agent_light_url: str = _env("AGENT_LIGHT_URL", "Base URL of agent `light` where MESH_AGENTS does not name it.", "")
     agent_budget_cents: int = _env(
-        "AGENT_BUDGET_CENTS", "What one agent may spend in a UTC day, in cents, where nothing else is set.", 1_000_000
+        "AGENT_BUDGET_CENTS", "What one agent may spend in a UTC day, in cents, where nothing else is set.", 1_000_000, ge=0, le=MAX_CENTS
     )
-    agent_price_cents: int | None = _env("AGENT_COST_PER_RUN_CENTS", "Price of a run of this agent, in cents.")
+    agent_price_cents: int | None = _env(
+        "AGENT_COST_PER_RUN_CENTS", "Price of a run of this agent, in cents.", ge=0, le=MAX_CENTS
+    )
     lease_seconds: float = _env(
-        "AGENT_LEASE_SECONDS", "Seconds without a sign of life after which a run counts as crashed.", 60.0
+        "AGENT_LEASE_SECONDS", "Seconds without a sign of life after which a run counts as crashed.", 60.0, gt=0, le=_DAY_S
     )
     control_staleness_seconds: float = _env(
-        "MESH_CONTROL_STALENESS_SECONDS", "How old a cached answer to 'is this agent paused?' may be.", 2.0
+        "MESH_CONTROL_STALENESS_SECONDS", "How old a cached answer to 'is this agent paused?' may be.", 2.0, ge=0, le=_DAY_S
     )
     republish_seconds: float = _env(
-        "MESH_REPUBLISH_SECONDS", "How long an accepted task may go unclaimed before it is published again.", 60.0
+        "MESH_REPUBLISH_SECONDS", "How long an accepted task may go unclaimed before it is published again.", 60.0, gt=0, le=_DAY_S
     )
-    max_attempts: int = _env("MESH_MAX_ATTEMPTS", "How often a task whose run crashed is started before it is dead.", 5)
-    http_wait_seconds: float = _env("MESH_HTTP_WAIT_SECONDS", "How long an HTTP dispatch waits for its result.", 240.0)
-    retention_days: int = _env("MESH_RETENTION_DAYS", "How long finished tasks and dead letters are kept.", 30)
+    max_attempts: int = _env(
+        "MESH_MAX_ATTEMPTS", "How often a task whose run crashed is started before it is dead.", 5, ge=1, le=MAX_ATTEMPT
+    )
+    http_wait_seconds: float = _env(
+        "MESH_HTTP_WAIT_SECONDS", "How long an HTTP dispatch waits for its result.", 240.0, gt=0, le=_DAY_S
+    )
+    retention_days: int = _env(
+        "MESH_RETENTION_DAYS", "How long finished tasks and dead letters are kept.", 30, ge=1, le=36_500
+    )
 
     webhook_secrets: CommaList = _env(
         "WEBHOOK_SECRETS", "Secrets (`whsec_...`) that sign callbacks; the first is newest.", ()
@@ -130,7 +146,7 @@ class Settings(BaseModel):
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the environment; raise `SettingsError` naming the variable that cannot be used."""
         values = dict(os.environ if environ is None else environ)
-        values.setdefault("GCP_PROJECT", values.get("GOOGLE_CLOUD_PROJECT", ""))
+        values["GCP_PROJECT"] = values.get("GCP_PROJECT") or values.get("GOOGLE_CLOUD_PROJECT", "")
         known = {str(field.validation_alias) for field in cls.model_fields.values()}
         try:
             return cls.model_validate({name: value for name, value in values.items() if name in known and value != ""})

@@ -37,11 +37,14 @@ class AgentControls:
         self._known: dict[str, tuple[float, AgentControl]] = {}
 
     def state(self, agent: str) -> AgentControl:
-        """Return the agent's switch, from the cache where that is young enough."""
+        """Return the agent's switch, from the cache where that is young enough.
+
+        A pause is read again each time: what `resume` sends on must not be turned away by what was so before.
+        """
         now = self._clock.now()
         with self._lock:
             read_at, control = self._known.get(agent, (0.0, AgentControl()))
-        if 0 <= now - read_at < self._staleness_s:
+        if 0 <= now - read_at < self._staleness_s and not control.paused:
             return control
         with firestore_errors():
             fields = self._database.collection(COLLECTION).document(agent).get().to_dict() or {}

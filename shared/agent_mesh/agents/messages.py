@@ -56,9 +56,9 @@ class Asker:
     agent: str
     price: Price
 
-    def orchestrated(self, task_id: str, attempt: int) -> WantedRun:
+    def orchestrated(self, request: RunRequest | RunMessage, task_id: str) -> WantedRun:
         """Return the run of a task. The orchestrator reserved its budget."""
-        return WantedRun(task_id, self.agent, caller="", attempt=attempt)
+        return WantedRun(task_id, self.agent, caller="", attempt=request.attempt, ttl=request.ttl)
 
     def called(self, request: RunRequest, caller: str, now: float) -> WantedRun:
         """Return the run of a direct call: deduplicated by the caller's task id or key, if it sent one."""
@@ -88,4 +88,5 @@ class Asker:
             caller,
             fingerprint=fingerprint(canonical_json(request.payload)),
             reservation=reservation,
+            ttl=request.ttl,
         )

@@ -73,7 +73,7 @@ class AgentFunction:
         if self._controls.state(self._name).paused:
             raise AgentPaused(f"Agent {self._name} is paused; it takes work again after resume.")
         if orchestrated and request.task_id:
-            wanted = self._asker.orchestrated(request.task_id, request.attempt)
+            wanted = self._asker.orchestrated(request, request.task_id)
         else:
             wanted = self._asker.called(request, caller, self._clock.now())
             self._refuse_unless_known(request, wanted)
@@ -96,7 +96,7 @@ class AgentFunction:
         self._callbacks.check(request.callback_url)
         crash_point("agent.delivered")
         if request.task_id:
-            wanted = self._asker.orchestrated(request.task_id, request.attempt)
+            wanted = self._asker.orchestrated(request, request.task_id)
         else:
             wanted = self._asker.pushed(request, envelope, self._clock.now())
         if self._controls.state(self._name).paused:

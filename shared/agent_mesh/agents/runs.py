@@ -42,6 +42,8 @@ class WantedRun:
     attempt: int = 1
     fingerprint: str = ""
     reservation: Reservation | None = None
+    ttl: float | None = None
+    """Unix seconds; a run is kept at least as long as the task that may still come back to it."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,11 @@ class RunStore:
         fields = {"state": RunState.WAITING.value, "leaseUntil": None, "lastFault": fault.model_dump(), "dueAt": None}
         return self._update(run, fields | _progress(progress) | {"reservedCents": 0}, actual_cents=0)
 
-    def fence(self, run_id: str, agent: str, outcome: Outcome) -> RunRecord:
+    def fence(self, wanted: WantedRun, outcome: Outcome) -> RunRecord:
         """Make sure that the run never starts again; return it as it then is: finished, or alive elsewhere."""
-        wanted = WantedRun(run_id, agent, caller="")
 
         def once() -> RunRecord:
-            existing = self.get(run_id)
+            existing = self.get(wanted.run_id)
             if existing is None:
                 return self._create(wanted, outcome_fields(outcome, self._clock.now()) | {"attempt": 0})
             if existing.state is RunState.FINISHED or existing.alive(self._clock.now()):
@@ -211,7 +212,7 @@ class RunStore:
             "fingerprint": wanted.fingerprint,
             "startedAt": moment(now),
             "leaseUntil": moment(now + self.lease_s) if running else None,
-            "expireAt": moment(now) + self._kept,
+            "expireAt": moment(max(now, wanted.ttl or now)) + self._kept,
             **(self._hold(wanted.reservation) if reserve else {}),
             **fields,
         }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _START: Final = "python3 noxfile.py -s up"
 _OLDEST_PYTHON: Final = (3, 11)
-_SKEW_ALLOWED_S: Final = 10.0  # what token verification lets pass (FACTS: OIDC)
+_SKEW_ALLOWED_S: Final = 10.0  # what token verification lets pass
 _TIMEOUT_S: Final = 3.0
 _OK: Final = 200
 _CERTS_PATH: Final = "/oauth2/v1/certs"  # Google's own: https://www.googleapis.com/oauth2/v1/certs

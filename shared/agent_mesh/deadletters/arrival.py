@@ -17,6 +17,9 @@ _COUNT: Final = "CloudPubSubDeadLetterSourceDeliveryCount"
 _SOURCE: Final = "CloudPubSubDeadLetterSourceSubscription"
 _RESERVED: Final = "CloudPubSubDeadLetter"
 _SUFFIX: Final = "-dead"
+_COUNT_DIGITS: Final = 6
+_NAME_LIMIT: Final = 100
+"""Characters of a reason or an agent's name. Whoever pushes here may send anything."""
 
 
 def read_dead_letter(envelope: PushEnvelope, now: float) -> DeadRecord:
@@ -26,8 +29,8 @@ def read_dead_letter(envelope: PushEnvelope, now: float) -> DeadRecord:
     topic = subscription.removesuffix(_SUFFIX) or "tasks"
     body = _body(envelope)
     count = attributes.get(_COUNT, "")
-    attempts = int(count) if count.isascii() and count.isdigit() else 1
-    reason = attributes.get("deadLetterReason", "deliveries_used_up")
+    attempts = int(count) if count.isascii() and count.isdigit() and len(count) <= _COUNT_DIGITS else 1
+    reason = attributes.get("deadLetterReason", "deliveries_used_up")[:_NAME_LIMIT]
     source = attributes.get(_SOURCE, "")
     detail = (
         f"Subscription {source} gave up after {attempts} deliveries."
@@ -42,7 +45,7 @@ def read_dead_letter(envelope: PushEnvelope, now: float) -> DeadRecord:
         attempts=attempts,
         at=moment(now),
         task_id=_task_id(topic, body),
-        agent=attributes.get("agent"),
+        agent=attributes.get("agent", "")[:_NAME_LIMIT] or None,
         data=body,
         size_bytes=len(body),
         attributes={name: value for name, value in attributes.items() if not name.startswith(_RESERVED)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -40,12 +41,12 @@ class DeadTask(Protocol):
 
 @dataclass(frozen=True)
 class DeadFilter:
-    """Which dead letters to list; None where it does not matter. `before` is the cursor: older than that moment."""
+    """Which dead letters to list; None where it does not matter. `after`: time and id where the page before ended."""
 
     agent: str | None = None
     reason: str | None = None
     task_id: str | None = None
-    before: datetime | None = None
+    after: tuple[datetime, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ class DeadLetters:
 
     def keep_message(self, record: DeadRecord) -> None:
         """Keep a message that belongs to no task."""
-        data = record.data if len(record.data) <= _DATA_LIMIT_BYTES else b""
-        self._keep(replace(record, data=data, detail=record.detail[:_DETAIL_LIMIT]))
+        size = len(record.data) + len(_attributes_json(record).encode())
+        kept = record if size <= _DATA_LIMIT_BYTES else replace(record, data=b"", attributes=None)
+        self._keep(replace(kept, detail=record.detail[:_DETAIL_LIMIT]))
 
     def get(self, dead_id: str) -> DeadRecord | None:
         """Return a dead letter, None if there is none."""
@@ -127,10 +129,12 @@ class DeadLetters:
         for field, value in (("agent", wanted.agent), ("reason", wanted.reason), ("taskId", wanted.task_id)):
             if value is not None:
                 query = query.where(filter=FieldFilter(field, "==", value))
-        if wanted.before is not None:
-            query = query.where(filter=FieldFilter("at", "<", wanted.before))
+        query = query.order_by("at", direction="DESCENDING").order_by("__name__", direction="DESCENDING")
+        if wanted.after is not None:
+            at, dead_id = wanted.after
+            query = query.start_after({"at": at, "__name__": self._database.collection(COLLECTION).document(dead_id)})
         with firestore_errors():
-            found = query.order_by("at", direction="DESCENDING").limit(limit).get()
+            found = query.limit(limit).get()
         return [_record(snapshot) for snapshot in found]
 
     def replayed(self, dead_id: str, as_what: str) -> None:
@@ -150,7 +154,7 @@ class DeadLetters:
             "agent": record.agent,
             "data": record.data,
             "sizeBytes": record.size_bytes,
-            "attributes": record.attributes or {},
+            "attributes": _attributes_json(record),
             "replayedAt": None,
             "replayedAs": None,
             "expireAt": record.at + self._kept,
@@ -160,6 +164,11 @@ class DeadLetters:
                 self._database.collection(COLLECTION).document(record.dead_id).create(document)
         except Exists:
             return
+
+
+def _attributes_json(record: DeadRecord) -> str:
+    """Return the attributes as JSON text: as fields of a map, some names of attributes are none for Firestore."""
+    return json.dumps(record.attributes or {}, ensure_ascii=False)
 
 
 def _record(snapshot: Any) -> DeadRecord:  # noqa: ANN401  # the client's snapshot type is untyped
@@ -175,7 +184,7 @@ def _record(snapshot: Any) -> DeadRecord:  # noqa: ANN401  # the client's snapsh
         agent=fields.get("agent"),
         data=fields.get("data", b""),
         size_bytes=fields.get("sizeBytes", 0),
-        attributes=fields.get("attributes"),
+        attributes=json.loads(fields.get("attributes") or "{}"),
         replayed_at=fields.get("replayedAt"),
         replayed_as=fields.get("replayedAs"),
     )

@@ -50,7 +50,7 @@ def new_task(  # pure: everything that a task is made of
         created_at=moment(now),
         updated_at=moment(now),
         expire_at=kept_until(max(now, request.ttl), terms.retention_days),
-        due_at=moment(first_look),
+        due_at=moment(min(first_look, request.ttl)),
         reservation=Reservation(day_budget_id(request.agent, now), most) if most else None,
         idempotency_key=request.idempotency_key,
         callback_url=request.callback_url,

@@ -12,6 +12,7 @@ from agent_mesh.contracts.problems import AgentUnknown, Conflict, NotFound
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import AgentState, DeadReplay, DispatchRequest, Mode, ReplayRequest, TaskStatus
+from agent_mesh.contracts.values import LATEST_UNIX_SECONDS
 from agent_mesh.deadletters.arrival import read_dead_letter
 from agent_mesh.deadletters.store import DeadLetters, DeadRecord
 from agent_mesh.dispatch.dispatcher import Dispatched, Dispatcher
@@ -59,7 +60,7 @@ class TaskControl:
         if task.status.terminal:
             raise Conflict(f"The task is {task.status.value}; what has ended does not change.")
         outcome = Outcome.refused(RunStatus.CANCELLED, "cancelled", f"Cancelled by {by}.")
-        run = self._parts.runs.fence(task.task_id, task.agent, outcome)
+        run = self._parts.runs.fence(task.run, outcome)
         crash_point("cancel.fenced")
         if run.outcome is None:
             self._parts.runs.request_cancel(task.task_id)
@@ -90,7 +91,7 @@ class TaskControl:
         request = DispatchRequest(
             agent=task.agent,
             payload=json.loads(task.payload_json),
-            ttl=wanted.ttl if wanted.ttl is not None else now + lifetime,
+            ttl=wanted.ttl if wanted.ttl is not None else min(now + lifetime, LATEST_UNIX_SECONDS),
             budget_cents=task.budget_cents if wanted.budget_cents is None else wanted.budget_cents,
             idempotency_key=wanted.idempotency_key,
             mode=wanted.mode or Mode.PUBSUB,
@@ -120,7 +121,7 @@ class TaskControl:
         fault = run.last_fault if run else None
         reason = fault.code if fault else letter.reason
         detail = f"{letter.detail} Last fault: {fault.detail}" if fault else letter.detail
-        run = self._parts.runs.fence(task.task_id, task.agent, Outcome.refused(RunStatus.DEAD, reason, detail))
+        run = self._parts.runs.fence(task.run, Outcome.refused(RunStatus.DEAD, reason, detail))
         if run.outcome is None:  # it runs after all; its own end or the sweep decides
             return
         arrival = Arrival(run.outcome, max(run.attempt, task.attempt))

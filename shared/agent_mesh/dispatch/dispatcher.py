@@ -9,7 +9,7 @@ from typing import Final
 
 from agent_mesh.agents.control import AgentControls
 from agent_mesh.agents.records import Outcome
-from agent_mesh.agents.runs import RunStore, WantedRun
+from agent_mesh.agents.runs import RunStore
 from agent_mesh.contracts.problems import AgentPaused, AgentUnknown, IdempotencyConflict, MeshError
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, Mode, TaskFault
@@ -142,8 +142,10 @@ class Dispatcher:
         refused = rejected(accepted, refusal, self._parts.clock.now())
         try:
             self._parts.tasks.withdraw(accepted, refused)
-        except LostRace:  # the sweep found room for it meanwhile and took it up
-            return Dispatched(self._parts.tasks.get(accepted.task_id) or accepted, replayed=True)
+        except LostRace:
+            standing = self._parts.tasks.get(accepted.task_id)
+            if standing is not None:  # the sweep found room for it meanwhile and took it up, or will refuse it
+                return Dispatched(standing, replayed=True)
         self._parts.results.tell(refused)
         refusal.task_id = refused.task_id
         raise refusal
@@ -158,7 +160,7 @@ class Dispatcher:
         going = []
         for task in ready:
             if self._parts.controls.state(task.agent).paused:
-                self._parts.runs.park(WantedRun(task.task_id, task.agent, caller=""))
+                self._parts.runs.park(task.run)
             else:
                 going.append(task)
         if going:
@@ -172,7 +174,7 @@ class Dispatcher:
             return self._wait(task)
         except AgentUnreachable as error:
             fault = TaskFault(code="agent_unreachable", detail=str(error), retryable=True)
-            run = parts.runs.fence(task.task_id, task.agent, Outcome(RunStatus.FAILED, error=fault))
+            run = parts.runs.fence(task.run, Outcome(RunStatus.FAILED, error=fault))
             if run.outcome is None:
                 return self._wait(task)
             arrival = Arrival(run.outcome, max(run.attempt, task.attempt))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agent_mesh.agents.records import RunRecord, RunState
+from agent_mesh.agents.runs import WantedRun
 from agent_mesh.budgets import Reservation
 from agent_mesh.contracts.tasks import CallbackState, Mode, Task, TaskFault, TaskStatus
 from agent_mesh.platform.clock import moment, rfc3339
@@ -44,6 +45,11 @@ class TaskRecord:
     result_json: str | None = None
     error: TaskFault | None = None
     update_time: Any = field(default=None, compare=False)
+
+    @property
+    def run(self) -> WantedRun:
+        """The run that this task asks its agent for."""
+        return WantedRun(self.task_id, self.agent, caller="", attempt=self.attempt, ttl=self.ttl)
 
     @property
     def callback_pending(self) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_mesh.contracts.problems import FieldFault, InvalidRequest, NotFound, error_with_code
+from agent_mesh.contracts.problems import NotFound, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.tasks import (
     AgentState,
@@ -33,7 +32,7 @@ from agent_mesh.dispatch.orchestrator import Orchestrator
 from agent_mesh.dispatch.store import TaskFilter
 from agent_mesh.dispatch.story import explain, timeline
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, FunctionApp, Reply, current_identity
-from agent_mesh.platform.clock import rfc3339
+from agent_mesh.platform.cursors import cursor_after, position_of
 from agent_mesh.platform.function_parts import FunctionParts
 
 _OK: Final = 200
@@ -69,7 +68,7 @@ class _DeadQuery(_Query):
     agent: AgentName | None = None
     reason: Annotated[str, Field(max_length=100)] | None = None
     task_id: TaskId | None = Field(default=None, alias="taskId")
-    cursor: Annotated[str, Field(max_length=40)] | None = None
+    cursor: Annotated[str, Field(max_length=500)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
@@ -227,18 +226,7 @@ def _tasks(mesh: Orchestrator, query: _TasksQuery, caller: str) -> TaskPage:
 
 
 def _dead(mesh: Orchestrator, query: _DeadQuery) -> DeadLetterPage:
-    wanted = DeadFilter(query.agent, query.reason, query.task_id, _moment_of(query.cursor))
-    found = mesh.dead_letters.page(wanted, query.limit)
-    cursor = rfc3339(found[-1].at) if len(found) == query.limit else None
+    after = position_of(query.cursor) if query.cursor is not None else None
+    found = mesh.dead_letters.page(DeadFilter(query.agent, query.reason, query.task_id, after), query.limit)
+    cursor = cursor_after(found[-1].at, found[-1].dead_id) if len(found) == query.limit else None
     return DeadLetterPage(dead=[DeadRecord.view(each) for each in found], next_cursor=cursor)
-
-
-def _moment_of(cursor: str | None) -> datetime | None:
-    if cursor is None:
-        return None
-    try:
-        return datetime.fromisoformat(cursor)
-    except ValueError as error:
-        fault = FieldFault(field="cursor", message="is not a cursor that a page of dead letters gave")
-        detail = "cursor: take `nextCursor` of the page before, unchanged."
-        raise InvalidRequest(detail, errors=[fault]) from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,19 +10,16 @@ from typing import Any, Final
 
 from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
-from pydantic import TypeAdapter
 
 from agent_mesh.budgets import Budgets, BudgetState
-from agent_mesh.contracts.problems import FieldFault, InvalidRequest
 from agent_mesh.contracts.tasks import TaskStatus
-from agent_mesh.contracts.values import TaskId, UnixSeconds
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.settlement import Arrival, ignored_because, settled
 from agent_mesh.platform.clock import Clock, moment
-from agent_mesh.platform.firestore import FirestoreClient, LostRace, Missing, firestore_errors, until_settled
+from agent_mesh.platform.cursors import cursor_after, position_of
+from agent_mesh.platform.firestore import Exists, FirestoreClient, LostRace, Missing, firestore_errors, until_settled
 
 COLLECTION: Final = "tasks"
-_POSITION: Final = TypeAdapter(tuple[UnixSeconds, TaskId])
 
 
 @dataclass(frozen=True)
@@ -68,13 +62,22 @@ class TaskStore:
 
         Raises `Exists` if one of them is there already: then none was created and nothing reserved.
         """
-        while True:
+
+        def once() -> tuple[list[TaskRecord], BudgetState | None] | Exists:
             try:
                 return self._accept_once(tasks)
+            except Exists as there:
+                return there
             except Missing:  # the day's first reservation
                 for task in tasks:
                     if task.reservation:
                         self._budgets.open(task.agent, task.reservation.budget_id, self._clock.now())
+                raise
+
+        accepted = until_settled(once)
+        if isinstance(accepted, Exists):
+            raise accepted
+        return accepted
 
     def _accept_once(self, tasks: Sequence[TaskRecord]) -> tuple[list[TaskRecord], BudgetState | None]:
         batch = self._database.batch()
@@ -154,12 +157,13 @@ class TaskStore:
                 query = query.where(filter=FieldFilter(field, "==", value))
         query = query.order_by("createdAt", direction="DESCENDING").order_by("__name__", direction="DESCENDING")
         if cursor:
-            created_at, task_id = _position(cursor)
+            created_at, task_id = position_of(cursor)
             query = query.start_after({"createdAt": created_at, "__name__": self._document(task_id)})
         with firestore_errors():
             found = query.limit(limit).get()
         tasks = [TaskRecord.from_document(each.id, each.to_dict() or {}, each.update_time) for each in found]
-        return tasks, _cursor(tasks[-1]) if len(tasks) == limit else None
+        last = tasks[-1] if len(tasks) == limit else None
+        return tasks, cursor_after(last.created_at, last.task_id) if last else None
 
     def due(self, limit: int) -> list[TaskRecord]:
         """Return tasks that the sweep should look at, the longest due first."""
@@ -185,15 +189,20 @@ class TaskStore:
             self._database.collection(COLLECTION)
             .where(filter=FieldFilter("budgetId", "==", task.reservation.budget_id))
             .where(filter=FieldFilter("status", "==", TaskStatus.ACCEPTED.value))
-            .where(
-                filter=FieldFilter(
-                    "acceptedAt", ">=", self._document(task.task_id).get(["acceptedAt"]).get("acceptedAt")
-                )
-            )
         )
         with firestore_errors():
-            total = query.sum("reservedCents", alias="cents").get()[0][0].value
-        return int(total or 0) - task.reservation.cents
+            own = self._document(task.task_id).get(["acceptedAt"])
+            if not own.exists:
+                message = "the task was withdrawn"
+                raise LostRace(message)
+            accepted_at = own.get("acceptedAt")
+            later = query.where(filter=FieldFilter("acceptedAt", ">", accepted_at)).sum("reservedCents", alias="cents")
+            total = int(later.get()[0][0].value or 0)
+            same_moment = query.where(filter=FieldFilter("acceptedAt", "==", accepted_at)).get()
+        # `acceptedAt` has milliseconds; commits on one budget have an order, and tasks of one commit need one
+        place = (own.create_time, own.id)
+        tied = [each.get("reservedCents") for each in same_moment if (each.create_time, each.id) > place]
+        return total + int(sum(tied))
 
     def _settle(self, task: TaskRecord, done: TaskRecord) -> TaskRecord:
         batch = self._database.batch()
@@ -225,19 +234,3 @@ class TaskStore:
 def _changed(before: TaskRecord, after: TaskRecord) -> dict[str, object]:
     old = before.to_document()
     return {name: value for name, value in after.to_document().items() if old[name] != value}
-
-
-def _cursor(last: TaskRecord) -> str:
-    position = json.dumps([last.created_at.timestamp(), last.task_id]).encode()
-    return base64.urlsafe_b64encode(position).decode().rstrip("=")
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        created_at, task_id = _POSITION.validate_json(text)
-        return moment(created_at + 0.0001), task_id
-    except (binascii.Error, ValueError, OverflowError, OSError) as error:
-        fault = FieldFault(field="cursor", message="is not a cursor that a page of tasks gave")
-        detail = "cursor: take `nextCursor` of the page before, unchanged."
-        raise InvalidRequest(detail, errors=[fault]) from error

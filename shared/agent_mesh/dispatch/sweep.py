@@ -13,7 +13,7 @@ from typing import Final
 
 from agent_mesh.agents.control import AgentControls
 from agent_mesh.agents.records import Outcome, RunRecord
-from agent_mesh.agents.runs import RunStore, WantedRun
+from agent_mesh.agents.runs import RunStore
 from agent_mesh.budgets import Budgets
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import SweepReport
@@ -113,8 +113,8 @@ class Sweep:
         if refusal is not None:
             return self._end(task, refusal, "rejected")
         if self._parts.controls.state(task.agent).paused:
-            self._parts.runs.park(WantedRun(task.task_id, task.agent, caller=""))
-            self._postpone(task, task.ttl)
+            self._parts.runs.park(task.run)
+            self._postpone(task, min(move.until, task.ttl))  # what was known of the pause may be old
             return Step.POSTPONE.value
         changed = self._parts.tasks.change(task, attempt=move.attempt, due_at=moment(min(move.until, task.ttl)))
         self._parts.publisher.publish([changed])
@@ -123,20 +123,21 @@ class Sweep:
 
     def _end(self, task: TaskRecord, outcome: Outcome, counted_as: str) -> str:
         """End a task for good: first its run, so that it can never start, then the task."""
-        run = self._parts.runs.fence(task.task_id, task.agent, outcome)
+        run = self._parts.runs.fence(task.run, outcome)
         crash_point("sweep.fenced")
         if run.outcome is None:
             return Step.POSTPONE.value
         self._arrived(task, run)
-        if run.outcome.status is RunStatus.DEAD and run.outcome.error:
-            error = run.outcome.error
-            self._parts.dead_letters.keep_task(task, error.code, error.detail, run.attempt)
         return counted_as if run.outcome.status is outcome.status else Step.SETTLE.value
 
     def _arrived(self, task: TaskRecord, run: RunRecord) -> None:
-        if run.outcome:
-            arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
-            self._parts.results.arrive(task.task_id, arrival, known=task)
+        if run.outcome is None:
+            return
+        if run.outcome.status is RunStatus.DEAD and run.outcome.error:  # first: an ended task is not looked at again
+            error = run.outcome.error
+            self._parts.dead_letters.keep_task(task, error.code, error.detail, run.attempt)
+        arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
+        self._parts.results.arrive(task.task_id, arrival, known=task)
 
     def _postpone(self, task: TaskRecord, until: float) -> None:
         self._parts.tasks.change(task, due_at=moment(until))

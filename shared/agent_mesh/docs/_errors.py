@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from agent_mesh.cli._failures import usage_problem
 from agent_mesh.client import MeshClientError
 from agent_mesh.contracts.problems import MeshError, Problem
 from agent_mesh.docs._codes import FAULT_CODES, declared_codes
@@ -26,7 +27,7 @@ task has the code of its problem, such as `agent_unknown`.
 
 _CLIENT: Final = """\
 `MeshClient` raises, and `agent-mesh --json` prints, these besides the mesh's own problems. `code` and `status` are
-filled in the same way; the mesh did not send them.
+filled in the same way; the mesh did not send them. `http_502` and the like come from something in front of the mesh.
 """
 
 
@@ -43,7 +44,7 @@ def page(package: Path) -> str:
             "## Codes in `task.error`\n\n" + _FAULTS.strip(),
             table(["code", "meaning"], [[code(each), FAULT_CODES[each]] for each in sorted(FAULT_CODES)]),
             "## Codes of the client\n\n" + _CLIENT.strip(),
-            _problems(MeshClientError),
+            _problems(MeshClientError) + "\n" + _usage(),
         ]
     )
 
@@ -60,6 +61,12 @@ def _problems(base: type[Any]) -> str:
     kinds = sorted(problem_classes(base), key=lambda kind: (kind.status, kind.code))
     rows = [[code(kind.code), str(kind.status), kind.title, _meaning(kind)] for kind in kinds]
     return table(["code", "status", "title", "meaning"], rows)
+
+
+def _usage() -> str:
+    """Return the row of the one problem that only the command line has."""
+    problem = usage_problem("")
+    return f"| `{problem.code}` | {problem.status} | {problem.title} | A word of the command line is wrong. |"
 
 
 def _meaning(kind: type[Any]) -> str:

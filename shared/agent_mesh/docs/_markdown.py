@@ -31,7 +31,7 @@ def with_block(text: str, name: str, content: str) -> str:
     if not (found_begin and found_end):
         message = f"the markers {begin} and {end} are missing"
         raise Undocumented(message)
-    return f"{before}{begin}\n{content.strip()}\n{end}{after}"
+    return f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}"
 
 
 def require_equal(what: str, found: Iterable[str], explained: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ gathered.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import wraps
@@ -19,7 +20,7 @@ import flask
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from agent_mesh.contracts.problems import (
     PROBLEM_CONTENT_TYPE,
@@ -32,8 +33,10 @@ from agent_mesh.contracts.problems import (
     MethodNotAllowed,
     NotFound,
     Problem,
+    Unavailable,
 )
 from agent_mesh.platform.events import EventLog
+from agent_mesh.platform.firestore import LostRace
 from agent_mesh.platform.logs import configure_logs, current_trace, log
 from agent_mesh.platform.oidc import Identity, TokenVerifier, authorize
 from agent_mesh.platform.settings import Settings
@@ -91,10 +94,38 @@ class _RawJsonRequest(flask.Request):
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002, ARG002  # Flask's signature
         try:
-            return self.get_data().decode() or "{}"
+            return self._whole_body().decode() or "{}"
         except UnicodeDecodeError as error:
             detail = "The body is not UTF-8, which JSON between systems must be (RFC 8259 section 8.1)."
             raise MalformedRequest(detail, errors=[FieldFault(field="body", message="is not UTF-8")]) from error
+
+    def _whole_body(self) -> bytes:
+        """Werkzeug cuts a body of no declared length off at the limit; whoever sent more is told so instead."""
+        data = self.get_data()
+        if self.content_length is None and len(data) == self.max_content_length and self.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+        return data
+
+
+class _LateOpenAPI(OpenAPI):
+    """Describes the routes when the document is first asked for: their schemas are most of the CPU of wiring."""
+
+    def __init__(self, role: str, **options: Any) -> None:  # noqa: ANN401  # flask-openapi3's own
+        self._undescribed: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
+        self._describing = threading.Lock()
+        super().__init__(role, **options)
+
+    def _collect_openapi_info(self, rule: str, func: Callable[..., Any], **described: Any) -> Any:  # noqa: ANN401
+        self._undescribed.append((rule, func, described))
+        return super()._collect_openapi_info(rule, func, doc_ui=False)
+
+    @property
+    def api_doc(self) -> dict[str, Any]:
+        with self._describing:
+            for rule, func, described in self._undescribed:
+                super()._collect_openapi_info(rule, func, **described)
+            self._undescribed.clear()
+            return super().api_doc
 
 
 class FunctionApp:
@@ -113,6 +144,7 @@ class FunctionApp:
         self.flask.before_request(self._admit)
         self.flask.register_error_handler(MeshError, _problem)
         self.flask.register_error_handler(HTTPException, _http_problem)
+        self.flask.register_error_handler(LostRace, _contended)
         self.flask.register_error_handler(Exception, _defect)
         for path in ("/health", "/healthz"):
             self.route("GET", path, access=PUBLIC, answers={200: Health}, summary="Liveness", name=path[1:])(
@@ -193,7 +225,7 @@ def trace_id() -> str:
 
 def _openapi(role: str, description: str) -> OpenAPI:
     problem = {"content": {PROBLEM_CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    app = OpenAPI(
+    app = _LateOpenAPI(
         role,
         info=Info(title=f"Agent Mesh {role}", version=VERSION, description=description),
         security_schemes={"idToken": {"type": "http", "scheme": "bearer", "bearerFormat": "Google ID token"}},
@@ -262,6 +294,12 @@ def _http_problem(error: HTTPException) -> flask.Response:
     if error.code == 413:  # noqa: PLR2004
         return _problem(BodyTooLarge(f"The body may have {flask.request.max_content_length} bytes at most."))
     return _problem(MalformedRequest(error.description or "The request cannot be read."))
+
+
+def _contended(error: LostRace) -> flask.Response:
+    """Firestore may abort any commit; one that nobody repeated here did nothing, and the caller may repeat it."""
+    log("a commit was aborted", reason=str(error))
+    return _problem(Unavailable("The database is busy at the moment; nothing was done, ask again.", retry_after_s=1))
 
 
 def _defect(error: Exception) -> flask.Response:

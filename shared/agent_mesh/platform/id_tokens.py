@@ -1,8 +1,7 @@
 """The ID tokens that the mesh shows to others: one for each audience, minted by Google and kept nearly to its end.
 
 On Google Cloud the metadata server mints them; on a developer's machine the local issuer does, through
-GCE_METADATA_HOST, or a service account that the developer may impersonate: a user's own credentials cannot mint any
-(FACTS: OIDC).
+GCE_METADATA_HOST, or a service account that the developer may impersonate: a user's own credentials cannot mint any.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one verifier of Google ID tokens: who is calling, and may that caller come in.
 
 google-auth's own `verify_oauth2_token` is not enough here: it fetches the certificates for every call, checks neither
-`email`, `email_verified` nor the lifetime, and lets an attacker choose the exception (FACTS: OIDC). From google-auth we
+`email`, `email_verified` nor the lifetime, and lets an attacker choose the exception. From google-auth we
 take the signature; every claim is checked below.
 """
 
@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent_mesh.contracts.problems import Forbidden, Unauthenticated
 from agent_mesh.platform.certificates import CertificateStore
@@ -30,6 +31,7 @@ _BEARER = re.compile(r"(?i:bearer) +(?P<token>(?P<header>[\w-]+)\.[\w-]+\.(?P<si
 _LONGEST_QUOTE = 120
 _LATEST_MOMENT = 1 << 53  # seconds; beyond it a float no longer counts single seconds
 _NO_LIMIT_S = 1 << 60
+_REMEMBERED_TOKENS = 256  # of at most 4 KB each; the signature is a fifth of what the mesh adds to a call
 
 _log = logging.getLogger("agent_mesh.oidc")
 
@@ -93,7 +95,7 @@ class TokenVerifier:
             certificate = self._certificates.certificate(key_id)
             if certificate is None:
                 raise _RefusedError(f"no certificate has the key id {_quoted(key_id)}")
-            claims = _decoded(token, {key_id: certificate})
+            claims = _signed_claims(token, key_id, certificate)
         return _proven_identity(claims, audiences, self._issuers, self._clock.now())
 
 
@@ -145,6 +147,16 @@ def _key_id(segment: str) -> str:
     if not isinstance(key_id, str) or not key_id:
         raise _RefusedError("the JOSE header names no key")
     return key_id
+
+
+@lru_cache(maxsize=_REMEMBERED_TOKENS)
+def _signed_claims(token: str, key_id: str, certificate: str) -> Mapping[str, object]:
+    """Return what this certificate's key has signed.
+
+    A caller sends the same token for up to an hour, and its signature does not change: only what may change, the times
+    and who may come in, is checked every time. A refusal raises and is never remembered.
+    """
+    return _decoded(token, {key_id: certificate})
 
 
 def _decoded(token: str, certificates: Mapping[str, str] | None) -> Mapping[str, object]:

@@ -99,19 +99,35 @@ class Settings(BaseModel):
     )
     agent_light_url: str = _env("AGENT_LIGHT_URL", "Base URL of agent `light` where MESH_AGENTS does not name it.", "")
     agent_budget_cents: int = _env(
-        "AGENT_BUDGET_CENTS", "What one agent may spend in a UTC day, in cents, where nothing else is set.", 1_000_000, ge=0, le=MAX_CENTS
+        "AGENT_BUDGET_CENTS",
+        "What one agent may spend in a UTC day, in cents, where nothing else is set.",
+        1_000_000,
+        ge=0,
+        le=MAX_CENTS,
     )
     agent_price_cents: int | None = _env(
         "AGENT_COST_PER_RUN_CENTS", "Price of a run of this agent, in cents.", ge=0, le=MAX_CENTS
     )
     lease_seconds: float = _env(
-        "AGENT_LEASE_SECONDS", "Seconds without a sign of life after which a run counts as crashed.", 60.0, gt=0, le=_DAY_S
+        "AGENT_LEASE_SECONDS",
+        "Seconds without a sign of life after which a run counts as crashed.",
+        60.0,
+        gt=0,
+        le=_DAY_S,
     )
     control_staleness_seconds: float = _env(
-        "MESH_CONTROL_STALENESS_SECONDS", "How old a cached answer to 'is this agent paused?' may be.", 2.0, ge=0, le=_DAY_S
+        "MESH_CONTROL_STALENESS_SECONDS",
+        "How old a cached answer to 'is this agent paused?' may be.",
+        2.0,
+        ge=0,
+        allow_inf_nan=False,
     )
     republish_seconds: float = _env(
-        "MESH_REPUBLISH_SECONDS", "How long an accepted task may go unclaimed before it is published again.", 60.0, gt=0, le=_DAY_S
+        "MESH_REPUBLISH_SECONDS",
+        "How long an accepted task may go unclaimed before it is published again.",
+        60.0,
+        gt=0,
+        le=_DAY_S,
     )
     max_attempts: int = _env(
         "MESH_MAX_ATTEMPTS", "How often a task whose run crashed is started before it is dead.", 5, ge=1, le=MAX_ATTEMPT

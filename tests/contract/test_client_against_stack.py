@@ -15,18 +15,16 @@ from typer.testing import CliRunner
 from agent_mesh.cli._app import app
 from agent_mesh.client import MeshClient, ProblemError, dispatch_request
 from agent_mesh.contracts.tasks import DeadLetter, Task, TaskStatus
-from emulator.stack import LocalStack, StackOptions
+from emulator.stack import LocalStack
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stack_folder(stack: LocalStack, stack_place: Path) -> Path:
     """A folder in which a local stack runs."""
-    folder = tmp_path_factory.mktemp("stack")
-    options = StackOptions(state_dir=folder / ".mesh", only=("orchestrator", "agent_light", "digest"))
-    with LocalStack(options):
-        yield folder
+    assert stack.pids()
+    return stack_place
 
 
 @pytest.fixture(scope="module")

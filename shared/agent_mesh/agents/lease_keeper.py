@@ -21,6 +21,7 @@ class LeaseKeeper:
         self._condition = threading.Condition()
         self._due: dict[int, tuple[float, float, Callable[[], None]]] = {}
         self._next_key = 0
+        self._asleep = False
         self._thread: threading.Thread | None = None
 
     def keep(self, renew: Callable[[], None], at_most_s: float) -> Callable[[], None]:
@@ -33,7 +34,7 @@ class LeaseKeeper:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
-            elif len(self._due) == 1:
+            elif self._asleep:  # else it looks in time: nothing is due sooner than what was there before
                 self._condition.notify()
 
         def release() -> None:
@@ -53,7 +54,9 @@ class LeaseKeeper:
     def _wait_for_due(self) -> list[Callable[[], None]]:
         with self._condition:
             while not self._due:
+                self._asleep = True
                 self._condition.wait()
+            self._asleep = False
             self._condition.wait(max(0.0, min(due for due, _, _ in self._due.values()) - time.monotonic()))
             now = time.monotonic()
             ready = [key for key, (due, _, _) in self._due.items() if due <= now]

@@ -19,14 +19,14 @@ _RESERVED: Final = "CloudPubSubDeadLetter"
 _SUFFIX: Final = "-dead"
 _COUNT_DIGITS: Final = 6
 _NAME_LIMIT: Final = 100
-"""Characters of a reason or an agent's name. Whoever pushes here may send anything."""
+"""Characters of a reason, a topic's or an agent's name. Whoever pushes here may send anything."""
 
 
 def read_dead_letter(envelope: PushEnvelope, now: float) -> DeadRecord:
     """Return the dead letter that a push carries; it never fails, for a dead letter has nowhere else to go."""
     attributes = envelope.message.attributes
     subscription = envelope.subscription.rsplit("/", 1)[-1]
-    topic = subscription.removesuffix(_SUFFIX) or "tasks"
+    topic = subscription.removesuffix(_SUFFIX)[:_NAME_LIMIT] or "tasks"
     body = _body(envelope)
     count = attributes.get(_COUNT, "")
     attempts = int(count) if count.isascii() and count.isdigit() and len(count) <= _COUNT_DIGITS else 1

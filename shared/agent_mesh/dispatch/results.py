@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +12,7 @@ from agent_mesh.agents.records import Outcome
 from agent_mesh.contracts.problems import FieldFault, MalformedRequest
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunResult
-from agent_mesh.contracts.tasks import CallbackState
+from agent_mesh.contracts.tasks import CallbackState, Mode
 from agent_mesh.contracts.values import result_text
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.settlement import Arrival
@@ -65,7 +66,9 @@ class Results:
         applied = self._tasks.apply(task_id, arrival, known)
         crash_point("result.settled")
         if applied and applied.ignored:
-            log("an outcome changes nothing", task=task_id, reason=applied.ignored)
+            # Over HTTP the answer has settled the task, and every result message comes after it.
+            level = logging.DEBUG if applied.task.mode is Mode.HTTP else logging.INFO
+            log("an outcome changes nothing", level=level, task=task_id, reason=applied.ignored)
         elif applied:
             self.tell(applied.task)
         return applied

@@ -76,13 +76,14 @@ def orchestrator_app(parts: FunctionParts) -> FunctionApp:
     """Return the orchestrator's app, wired from `parts`."""
     mesh = Orchestrator(parts)
     app = parts.app("orchestrator", "Dispatches tasks to agents with deadline, budget and idempotency.")
-    _caller_routes(app, mesh, parts)
+    _dispatch_routes(app, mesh, parts)
+    _task_routes(app, mesh, parts)
     _operator_routes(app, mesh, parts)
     _push_routes(app, mesh, parts)
     return app
 
 
-def _caller_routes(app: FunctionApp, mesh: Orchestrator, parts: FunctionParts) -> None:
+def _dispatch_routes(app: FunctionApp, mesh: Orchestrator, parts: FunctionParts) -> None:
     access = parts.caller_access(parts.settings.callers, parts.settings.operators)
 
     @app.route("POST", "/dispatch", access=access, answers={200: Task, 202: Task}, summary="Dispatch a task")
@@ -99,6 +100,10 @@ def _caller_routes(app: FunctionApp, mesh: Orchestrator, parts: FunctionParts) -
     )
     def dispatch_batch(body: BatchRequest) -> BatchResponse:
         return mesh.batch.dispatch(body.tasks, current_identity().email)
+
+
+def _task_routes(app: FunctionApp, mesh: Orchestrator, parts: FunctionParts) -> None:
+    access = parts.caller_access(parts.settings.callers, parts.settings.operators)
 
     @app.route("GET", "/task/<task_id>", access=access, answers={200: Task}, summary="A task")
     def task(path: _TaskPath) -> Task:

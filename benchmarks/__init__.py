@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured in one run, and what a task costs. `python -m benchmarks --help`."""

@@ -1,0 +1,62 @@
+"""One local stack for all contract tests of a session."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.cloud import firestore
+
+from emulator.stack import LocalStack, StackOptions
+from tests.contract.mesh import Mesh
+from tests.contract.receiver import Receiver
+from tests.contract.roles import TEST_AGENTS, roles_document
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [program for program in ("gcloud", "java") if shutil.which(program) is None]
+    skip = pytest.mark.skip(reason=f"the official emulators need {' and '.join(missing)} on PATH")
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.stack)
+            if missing:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """The one host that callbacks may reach."""
+    with Receiver() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def stack_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stack; its state is in `.mesh`."""
+    return tmp_path_factory.mktemp("contract")
+
+
+@pytest.fixture(scope="session")
+def stack(stack_place: Path, receiver: Receiver) -> Iterator[LocalStack]:
+    """The running stack."""
+    roles, starts = stack_place / "roles.json", stack_place / "starts"
+    roles.write_text(json.dumps(roles_document(receiver.host)))
+    starts.mkdir()
+    counting = {name: {"CONTRACT_STARTS": str(starts)} for name in TEST_AGENTS}
+    options = StackOptions(state_dir=stack_place / ".mesh", roles_file=roles, environment=counting)
+    with LocalStack(options) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mesh(stack: LocalStack, stack_place: Path) -> Iterator[Mesh]:
+    """The running stack as a client sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", stack.firestore)
+        database = firestore.Client(project=stack.project)
+    asking = Mesh(stack, stack_place / "starts", database)
+    yield asking
+    asking.close()

@@ -1,0 +1,117 @@
+"""Firestore as the mesh uses it: conditions instead of transactions, and errors of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from google.api_core import exceptions as google_errors
+
+from agent_mesh.contracts.problems import Unavailable
+from agent_mesh.platform.firestore import (
+    Exists,
+    FirestoreClient,
+    LostRace,
+    Missing,
+    firestore_errors,
+    until_settled,
+)
+
+
+def test_what_is_created_twice_is_there_already(database: FirestoreClient) -> None:
+    document = database.collection("things").document("a")
+    document.create({"n": 1})
+    with pytest.raises(Exists), firestore_errors():
+        document.create({"n": 2})
+
+
+def test_what_is_not_there_cannot_be_updated(database: FirestoreClient) -> None:
+    with pytest.raises(Missing), firestore_errors():
+        database.collection("things").document("nothing").update({"n": 1})
+
+
+def test_whoever_writes_what_has_changed_since_loses(database: FirestoreClient) -> None:
+    document = database.collection("things").document("a")
+    read = document.create({"n": 1})
+    document.update({"n": 2})
+    batch = database.batch()
+    batch.update(document, {"n": 3}, option=database.unchanged_since(read.update_time))
+    with pytest.raises(LostRace), firestore_errors():
+        batch.commit()
+    assert document.get().to_dict() == {"n": 2}
+
+
+def test_one_client_serves_a_process(database: FirestoreClient) -> None:
+    assert database.client is database.client
+
+
+def test_a_client_without_a_project_takes_the_environments(
+    database: FirestoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "from-the-environment")
+    assert FirestoreClient("").client.project == "from-the-environment"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        google_errors.ServiceUnavailable,
+        google_errors.DeadlineExceeded,
+        google_errors.InternalServerError,
+        google_errors.ResourceExhausted,
+        partial(google_errors.RetryError, cause=None),
+    ],
+)
+def test_an_outage_is_unavailable_and_says_when_to_ask_again(kind: Callable[[str], Exception]) -> None:
+    error = kind("x")
+    with pytest.raises(Unavailable) as refused, firestore_errors():
+        raise error
+    assert refused.value.retry_after_s == 1
+    assert refused.value.__cause__ is error
+
+
+@pytest.mark.parametrize("kind", [google_errors.Aborted, google_errors.FailedPrecondition])
+def test_a_condition_that_fails_is_a_lost_race_and_nothing_more(kind: Callable[[str], Exception]) -> None:
+    with pytest.raises(LostRace) as lost, firestore_errors():
+        raise kind("x")
+    assert type(lost.value) is LostRace
+
+
+@pytest.mark.parametrize("kind", [google_errors.PermissionDenied, ValueError])
+def test_any_other_error_is_a_defect_and_stays_what_it_is(kind: type[Exception]) -> None:
+    with pytest.raises(kind), firestore_errors():
+        raise kind("x")
+
+
+def test_a_lost_race_is_run_again() -> None:
+    tries = []
+
+    def step() -> str:
+        tries.append(1)
+        if len(tries) < 16:
+            raise LostRace
+        return "done"
+
+    assert until_settled(step) == "done"
+    assert len(tries) == 16
+
+
+def test_races_lost_without_end_are_unavailable() -> None:
+    def step() -> None:
+        raise Exists
+
+    with pytest.raises(Unavailable, match="Too many others"):
+        until_settled(step)
+
+
+def test_an_error_is_not_tried_again() -> None:
+    tries = []
+
+    def step() -> None:
+        tries.append(1)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        until_settled(step)
+    assert len(tries) == 1

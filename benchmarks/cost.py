@@ -158,8 +158,9 @@ def _price_list() -> str:
     table = _markdown(["unit", "list price", "page"], rows)
     return f"""## List prices used
 
-Noted on {prices.NOTED_ON}, without free quotas and discounts. The live pages could not be read here: nam5 and Pub/Sub
-come from stored copies of them, us-central1 from a third party that quotes it, its deletes and Cloud Run's from memory.
+Noted on {prices.NOTED_ON}, without free quotas and discounts. The live pages could not be read: Pub/Sub's price comes
+from a stored copy of its page, Firestore's from third parties that quote it, us-central1 deletes and Cloud Run's from
+memory.
 Check the pages before you plan with these sums; the operations above are counted and do not depend on them.
 
 {table}

@@ -1,7 +1,7 @@
 """List prices in US dollars, each with the page it stands on, without free quotas.
 
-Noted on 2026-11-20 without access to the live pages: nam5 and Pub/Sub from stored copies of them, us-central1 from a
-third party that quotes it, its deletes and Cloud Run's from memory.
+Noted on 2026-11-20 without access to the live pages: Pub/Sub's from a stored copy of its page, Firestore's from third
+parties that quote it, us-central1 deletes and Cloud Run's from memory.
 """
 
 from __future__ import annotations

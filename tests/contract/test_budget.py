@@ -37,8 +37,7 @@ def test_of_sixty_four_racers_over_pubsub_exactly_ten_are_admitted_and_no_reserv
 
 
 def test_direct_runs_race_for_the_same_kind_of_budget(mesh: Mesh) -> None:
-    used, limit = mesh.budget("metered")
-    mesh.database.collection("budgets")  # the agent reserves by itself: most it may cost is 20
+    used, limit = mesh.budget("metered")  # a run reserves the most that it may cost: 20
     mesh.open_budget("metered", 5 * 20)
     try:
         run = {"payload": {"cents": 20}, "ttl": time.time() + 60, "budgetCents": 20}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from agent_mesh.agents.execution import Ran
-from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResult, RunStatus
 from agent_mesh.platform.clock import Clock
 from agent_mesh.platform.crash_points import crash_point
@@ -50,17 +49,15 @@ class OutcomeSender:
         self._publisher.publish(self._topics.results, [self._result(subject, ran, request)])
         crash_point("agent.result_published")
 
-    def call_back(self, run_id: str, ran: Ran, request: RunRequest | RunMessage) -> None:
-        """Send a direct run's result to its callback. Raise `Unavailable` if it may get there another time."""
+    def call_back(self, run_id: str, ran: Ran, request: RunRequest | RunMessage) -> DeliveryStatus | None:
+        """Send a direct run's result to its callback; return what came of it, None if it has no callback."""
         if request.callback_url is None:
-            return
+            return None
         text = self._result_json(run_id, ran, request)
         delivery = self._callbacks.send(request.callback_url, run_id, f"mesh.run.{ran.outcome.status.value}", text)
-        if delivery.status is DeliveryStatus.RETRY:
-            detail = "The callback did not take the result; it will be sent again."
-            raise Unavailable(detail, retry_after_s=5)
         if delivery.status is not DeliveryStatus.DELIVERED:
-            log("a callback was refused for good", run=run_id, status=delivery.status, reason=delivery.reason)
+            log("a callback was not delivered", run=run_id, status=delivery.status, reason=delivery.reason)
+        return delivery.status
 
     def tell(self, subject: str, ran: Ran) -> None:
         """Gather the event of a run that ended now."""

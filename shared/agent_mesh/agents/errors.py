@@ -13,11 +13,6 @@ Any other exception counts as retryable: nobody said that it is final.
 from __future__ import annotations
 
 import operator
-from typing import Final
-
-_DETAIL_LIMIT: Final = 2000
-_CODE_LIMIT: Final = 100
-"""Characters. A fault stands in documents and messages that have limits of their own."""
 
 
 class AgentError(Exception):
@@ -26,8 +21,8 @@ class AgentError(Exception):
     def __init__(self, detail: str, *, code: str = "agent_error", cost_cents: int = 0) -> None:
         """`detail` and `code` (a snake_case word) are shown to the caller: no secrets in them."""
         super().__init__(detail)
-        self.detail = detail[:_DETAIL_LIMIT]
-        self.code = code[:_CODE_LIMIT]
+        self.detail = detail
+        self.code = code
         self.cost_cents = operator.index(cost_cents)  # money is never a float
 
 

@@ -136,7 +136,8 @@ class Run:
 
     def progress(self, message: str, *, percent: float | None = None) -> None:
         """Say how far the work is; it shows in the task's timeline."""
-        self._held.report(message[:500], percent)
+        storable = message[:500].encode(errors="replace").decode()
+        self._held.report(storable, percent)
 
     def charge(self, cents: int) -> None:
         """Add to the price of this run; at most the agent's `max_cost_cents` in sum."""

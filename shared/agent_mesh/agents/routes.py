@@ -11,7 +11,7 @@ from agent_mesh.agents.execution import Execution, Handler, Ran
 from agent_mesh.agents.messages import Asker, read_task_message
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.budgets import Budgets
-from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, error_with_code
+from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, Unavailable, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResponse, RunStatus
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, FunctionApp, current_identity, trace_id
@@ -19,7 +19,7 @@ from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.logs import current_trace, log
 from agent_mesh.platform.trace import incoming_trace
-from agent_mesh.webhooks import Callbacks
+from agent_mesh.webhooks import Callbacks, DeliveryStatus
 
 
 class AgentFunction:
@@ -81,9 +81,12 @@ class AgentFunction:
         self._sender.tell(wanted.run_id, ran)
         if request.task_id and not ran.retryable:
             self._sender.publish(wanted.run_id, ran, request)
-        if not orchestrated and not ran.retryable:
-            self._sender.call_back(wanted.run_id, ran, request)
-        return self._answer(ran, request)
+        answer = self._answer(ran, request)
+        if orchestrated or ran.retryable:
+            return answer
+        called_back = self._sender.call_back(wanted.run_id, ran, request)
+        delivered = None if called_back is None else called_back is DeliveryStatus.DELIVERED
+        return answer.model_copy(update={"callback_delivered": delivered})
 
     def run_for_push(self, envelope: PushEnvelope) -> None:
         """Run for a pushed message. Returning acknowledges it; raising lets Pub/Sub deliver it again."""
@@ -112,8 +115,9 @@ class AgentFunction:
             raise AttemptFailed(detail)
         if request.task_id or not request.callback_url:
             self._sender.publish(wanted.run_id, ran, request)
-        else:
-            self._sender.call_back(wanted.run_id, ran, request)
+        elif self._sender.call_back(wanted.run_id, ran, request) is DeliveryStatus.RETRY:
+            detail = "The callback did not take the result; the message is delivered again and the callback made again."
+            raise Unavailable(detail, retry_after_s=5)
 
     def _run_pushed(self, wanted: WantedRun, request: RunMessage) -> Ran | None:
         """Run; None where a task's run is in other hands: its lease, and the sweep after it, bring the result."""

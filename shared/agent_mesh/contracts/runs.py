@@ -66,6 +66,9 @@ class RunResponse(Tolerant):
     trace_id: str = ""
     task_id: str | None = None
     error: TaskFault | None = None
+    callback_delivered: bool | None = Field(
+        default=None, description="Of a direct run with `callbackUrl`: whether the callback took the result."
+    )
 
 
 class RunResult(Tolerant):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from agent_mesh.agents.records import RunRecord, RunState
 from agent_mesh.agents.runs import WantedRun
 from agent_mesh.budgets import Reservation
 from agent_mesh.contracts.tasks import CallbackState, Mode, Task, TaskFault, TaskStatus
 from agent_mesh.platform.clock import moment, rfc3339
+
+_CALLBACK_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class TaskRecord:
         )
 
     def _callback_due(self, now: float) -> datetime | None:
-        return moment(now) if self.callback_pending else None
+        """The call that brings the result makes the callback; the sweep comes after it, if that call died."""
+        return moment(now + _CALLBACK_GRACE_S) if self.callback_pending else None
 
     def to_document(self) -> dict[str, object]:
         """Return the document's fields."""

@@ -59,7 +59,8 @@ class Results:
             return
         if applied.ignored and (envelope.delivery_attempt or 1) >= _REDELIVERED:
             self.tell(applied.task)
-        self.call_back(applied.task)
+        first = applied.task.callback is not None and applied.task.callback.attempts == 0
+        self.call_back(applied.task, at_once=first)
 
     def arrive(self, task_id: str, arrival: Arrival, known: TaskRecord | None = None) -> Applied | None:
         """Let an outcome reach its task; return None if there is no such task."""
@@ -86,10 +87,10 @@ class Results:
         }
         self._events.emit(f"mesh.task.{task.status.value}", task.task_id, data)
 
-    def call_back(self, task: TaskRecord) -> bool:
-        """Make the callback of a finished task if one is due; return whether an attempt was made."""
+    def call_back(self, task: TaskRecord, *, at_once: bool = False) -> bool:
+        """Make the callback of a finished task if one is due, or at once; return whether an attempt was made."""
         now = self._clock.now()
-        due = task.due_at is not None and task.due_at <= moment(now)
+        due = at_once or (task.due_at is not None and task.due_at <= moment(now))
         if not (task.status.terminal and task.callback_pending and due and task.callback and task.callback_url):
             return False
         body = task.view().model_dump_json(by_alias=True, exclude_none=True, exclude={"callback"})

@@ -9,13 +9,12 @@ import pytest
 from agent_mesh.agents.delivery import OutcomeSender, Topics
 from agent_mesh.agents.execution import Ran
 from agent_mesh.agents.records import Outcome
-from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.contracts.runs import RunMessage, RunStatus
 from agent_mesh.contracts.tasks import TaskFault
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.logs import current_trace
 from agent_mesh.platform.trace import Trace
-from agent_mesh.webhooks import Callbacks
+from agent_mesh.webhooks import Callbacks, DeliveryStatus
 from tests.conftest import HandClock, RecordingPublisher
 from tests.unit.agents.conftest import SECRET, Receiver
 
@@ -114,20 +113,20 @@ def test_a_callback_gets_the_result_signed(sender: OutcomeSender, receiver: Rece
 
 
 def test_without_a_callback_nobody_is_called(sender: OutcomeSender, receiver: Receiver) -> None:
-    sender.call_back("run_1", DONE, RunMessage(payload={}))
+    assert sender.call_back("run_1", DONE, RunMessage(payload={})) is None
     assert receiver.bodies == []
 
 
 def test_a_callback_that_may_be_taken_later_is_not_done(sender: OutcomeSender, receiver: Receiver) -> None:
     receiver.status = 503
-    with pytest.raises(Unavailable) as refused:
-        sender.call_back("run_1", DONE, RunMessage(payload={}, callback_url=receiver.url))
-    assert refused.value.retry_after_s == 5
+    request = RunMessage(payload={}, callback_url=receiver.url)
+    assert sender.call_back("run_1", DONE, request) is DeliveryStatus.RETRY
 
 
 def test_a_callback_that_nobody_will_ever_take_is_done(sender: OutcomeSender, receiver: Receiver) -> None:
     receiver.status = 410
-    sender.call_back("run_1", DONE, RunMessage(payload={}, callback_url=receiver.url))
+    request = RunMessage(payload={}, callback_url=receiver.url)
+    assert sender.call_back("run_1", DONE, request) is DeliveryStatus.GONE
     assert len(receiver.bodies) == 1
 
 

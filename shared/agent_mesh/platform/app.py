@@ -209,8 +209,9 @@ class FunctionApp:
         access, body_limit = self._access[flask.request.endpoint]
         flask.request.max_content_length = body_limit
         if not access.public:
-            flask.g.identity = self._verifier.verify(flask.request.headers.get("Authorization"), access.audiences)
-            authorize(flask.g.identity, access.emails)
+            identity = self._verifier.verify(flask.request.headers.get("Authorization"), access.audiences)
+            authorize(identity, access.emails)
+            flask.g.identity = identity
 
     def _health(self) -> Health:
         return Health(status="ok", role=self._role, version=VERSION)

@@ -68,4 +68,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     if not 1 <= len(parameters) <= 2 or any(each.kind not in positional for each in parameters):  # noqa: PLR2004
         message = f"{function.__name__} must take (payload) or (payload, run), not {inspect.signature(function)}"
         raise HandlerSignatureError(message)
+    if inspect.iscoroutinefunction(function):
+        message = f"{function.__name__} is async; a function's requests are served by threads: use a plain def"
+        raise HandlerSignatureError(message)
     return parameters

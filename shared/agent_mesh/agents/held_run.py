@@ -49,12 +49,15 @@ class HeldRun:
             log("a lease was not renewed", run=self._record.run_id, reason=str(error))
 
     def report(self, message: str, percent: float | None) -> None:
-        """Note progress; store it if the last store is a second ago."""
+        """Note progress; store it if the last store is a second ago. An outage of the database fails no handler."""
         entry = Progress(moment(self._clock.now()), message, percent)
         self._progress = [*self._progress, entry][-PROGRESS_LIMIT:]
         if self._clock.now() - self._stored_at >= _STORE_EVERY_S:
             self._stored_at = self._clock.now()
-            self._write(lambda record: self._store.report(record, self._progress))
+            try:
+                self._write(lambda record: self._store.report(record, self._progress))
+            except Unavailable as error:
+                log("progress was not stored yet", run=self._record.run_id, reason=error.detail)
 
     def cancel_requested(self) -> bool:
         """Ask the database, at most once a second."""

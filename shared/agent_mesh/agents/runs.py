@@ -117,8 +117,7 @@ class RunStore:
 
     def wait(self, run: RunRecord, fault: TaskFault, progress: Sequence[Progress] = ()) -> RunRecord:
         """Give our run back after an attempt that may be repeated; raise `LostRace` if it is not ours any more."""
-        fields = {"state": RunState.WAITING.value, "leaseUntil": None, "lastFault": fault.model_dump(), "dueAt": None}
-        return self._update(run, fields | _progress(progress) | {"reservedCents": 0}, actual_cents=0)
+        return self._update(run, _waiting(fault) | _progress(progress), actual_cents=0)
 
     def fence(self, wanted: WantedRun, outcome: Outcome) -> RunRecord:
         """Make sure that the run never starts again; return it as it then is: finished, or alive elsewhere."""
@@ -194,7 +193,8 @@ class RunStore:
         self, existing: RunRecord, wanted: WantedRun, refusal: Outcome | None, state: dict[str, object]
     ) -> RunRecord:
         now = self._clock.now()
-        fields = {"attempt": max(existing.attempt + 1, wanted.attempt), "startedAt": moment(now), **state}
+        attempt = max(existing.attempt + 1, wanted.attempt)
+        fields = {"attempt": attempt, "startedAt": moment(now), "fingerprint": wanted.fingerprint, **state}
         if refusal is not None:
             return self._update(existing, fields | {"reservedCents": 0}, actual_cents=0)
         lease = moment(now + self.lease_s)
@@ -255,7 +255,8 @@ class RunStore:
         if not state.overdrawn:
             return run
         refusal = state.refusal(run.agent, reservation.cents)
-        self.wait(run, TaskFault(code=refusal.code, detail=refusal.detail, retryable=True))
+        fault = TaskFault(code=refusal.code, detail=refusal.detail, retryable=True)
+        self._update(run, _waiting(fault) | {"fingerprint": ""}, actual_cents=0)  # nothing ran: the key stays free
         raise refusal
 
     def _hold(self, reservation: Reservation | None) -> dict[str, object]:
@@ -267,6 +268,16 @@ class RunStore:
 
     def _document(self, run_id: str) -> Any:  # noqa: ANN401  # the client's reference type is untyped
         return self._database.collection(COLLECTION).document(run_id)
+
+
+def _waiting(fault: TaskFault) -> dict[str, object]:
+    return {
+        "state": RunState.WAITING.value,
+        "leaseUntil": None,
+        "lastFault": fault.model_dump(),
+        "dueAt": None,
+        "reservedCents": 0,
+    }
 
 
 def _progress(progress: Sequence[Progress]) -> dict[str, object]:

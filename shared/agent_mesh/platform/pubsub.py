@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import grpc
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
+from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PublishRequest, PubsubMessage
@@ -37,7 +38,8 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes that count against the limit of a publish call."""
-        return len(self.data) + sum(len(name) + len(value) for name, value in self.attributes.items()) + 64
+        attributes = sum(len(name.encode()) + len(value.encode()) for name, value in self.attributes.items())
+        return len(self.data) + attributes + 64
 
 
 class Publisher(Protocol):
@@ -64,7 +66,7 @@ class PubsubPublisher:
                 packed = [PubsubMessage(data=message.data, attributes=dict(message.attributes)) for message in chunk]
                 request = PublishRequest(topic=topic, messages=packed)
                 ids += self._connected().publish(request, retry=_RETRY, timeout=PUBLISH_TIMEOUT_S).message_ids
-        except (google_errors.GoogleAPICallError, google_errors.RetryError) as error:
+        except (google_errors.GoogleAPICallError, google_errors.RetryError, GoogleAuthError) as error:
             detail = "The message could not be published; the sweep will try again."
             raise Unavailable(detail, retry_after_s=1) from error
         return ids

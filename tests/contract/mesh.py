@@ -123,7 +123,9 @@ class Mesh:
         """Ask without a token, unless `headers` has one."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.stack.url(role) + path
-        response = self._http.request(method, url, body=body, headers={**JSON, **given}, redirect=False)
+        response = self._http.request(
+            method, url, body=body, headers={**JSON, "Connection": "close", **given}, redirect=False
+        )
         return Answer(response.status, {name.lower(): text for name, text in response.headers.items()}, response.data)
 
     def raw(

@@ -42,6 +42,7 @@ HALF_PAST_ELEVEN_PM = 55_800.0
 """From the morning on which a world begins: the day's budget ends before the example does."""
 
 TOO_LATE = "too late"
+SHORT_S = 45.0
 LONG_S = 200_000.0
 """A life that no example outlasts."""
 
@@ -74,11 +75,12 @@ class AnyDelivery(RuleBasedStateMachine):
         self.paused = False
         self.world.clock.time += HALF_PAST_ELEVEN_PM
 
-    @initialize(plans=st.lists(PLANS, min_size=2, max_size=4), keyed=st.booleans(), delay=DELAYS)
-    def begin_with_some(self, plans: list[list[Step]], keyed: bool, delay: float) -> None:
+    @initialize(plans=st.lists(PLANS, min_size=2, max_size=4), keyed=st.booleans(), delay=DELAYS, life=LIVES)
+    def begin_with_some(self, plans: list[list[Step]], keyed: bool, delay: float, life: float) -> None:
         for plan in plans:
             self.dispatch(plan, 0.0, LONG_S, keyed, None)
-        self.dispatch([], delay, LONG_S, keyed, None)
+        self.dispatch([], delay, life, keyed, None)
+        self.dispatch([], 0.0, SHORT_S, keyed, None)
 
     @rule(plan=PLANS, delay=DELAYS, life=LIVES, keyed=st.booleans(), fault=FAULTS)
     def dispatch(self, plan: list[Step], delay: float, life: float, keyed: bool, fault: Any) -> None:
@@ -303,3 +305,24 @@ def test_the_promises_hold_in_any_order_of_delivery(firestore_emulator: str) -> 
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.usefixtures("firestore_emulator")
+def test_what_is_delivered_after_its_ttl_never_starts() -> None:
+    with World.running() as world:
+        task_id = world.dispatch(1, ttl=world.clock.time + SHORT_S).task.task_id
+        world.clock.time += SHORT_S
+        world.rest()
+        task = world.tasks()[task_id]
+        assert (task.status, task.cost_cents, world.starts) == (TaskStatus.EXPIRED, 0, [])
+
+
+@pytest.mark.usefixtures("firestore_emulator")
+def test_a_result_that_comes_after_the_ttl_is_charged_and_not_handed_out() -> None:
+    with World.running() as world:
+        task_id = world.dispatch(1, ttl=world.clock.time + SHORT_S).task.task_id
+        world.deliver(world.post.waiting()[0])
+        world.clock.time += SHORT_S
+        world.rest()
+        task = world.tasks()[task_id]
+        assert (task.status, task.result_json, task.cost_cents) == (TaskStatus.EXPIRED, None, PRICE.default)

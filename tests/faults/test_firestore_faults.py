@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -85,6 +86,11 @@ def outliving_its_lease(world: World) -> None:
     dispatched(world, 1)
 
 
+def delivered_while_it_runs(world: World) -> None:
+    world.plans[1] = [Step.IS_DELIVERED_AGAIN]
+    dispatched(world, 1)
+
+
 def scheduled(world: World) -> None:
     dispatched(world, 1, not_before=world.clock.time + 100)
 
@@ -159,10 +165,17 @@ def crashed_and_paused(world: World) -> None:
 def too_dear(world: World) -> None:
     """There is room for one run; it is admitted and waits for its time."""
     dispatched(world, 1, not_before=world.clock.time + 300)
-    try:
+    with suppress(BudgetExceeded):
         dispatched(world, 2)
-    except BudgetExceeded:
-        return
+
+
+def too_dear_for_what_was_lost(world: World) -> None:
+    """There is room for one run; its message is lost, and the sweep finds it while another overdraws the budget."""
+    dispatched(world, 1)
+    world.post.letters.clear()
+    world.clock.time += 1
+    with suppress(BudgetExceeded):
+        dispatched(world, 2)
 
 
 def batch(world: World) -> None:
@@ -203,6 +216,7 @@ STORIES: tuple[Story, ...] = (
     final,
     always_dying,
     outliving_its_lease,
+    delivered_while_it_runs,
     scheduled,
     cancelled,
     expired,
@@ -211,6 +225,7 @@ STORIES: tuple[Story, ...] = (
     resumed_behind_its_back,
     crashed_and_paused,
     too_dear,
+    too_dear_for_what_was_lost,
     batch,
     replayed,
 )
@@ -220,6 +235,7 @@ EXPECTED: dict[Story, dict[int, set[TaskStatus]]] = {
     final: {1: {TaskStatus.DEAD}},
     always_dying: {1: {TaskStatus.DEAD}},
     outliving_its_lease: {1: {TaskStatus.SUCCEEDED}},
+    delivered_while_it_runs: {1: {TaskStatus.SUCCEEDED}},
     scheduled: {1: {TaskStatus.SUCCEEDED}},
     cancelled: {1: {TaskStatus.CANCELLED}},
     expired: {1: {TaskStatus.EXPIRED}},
@@ -228,13 +244,14 @@ EXPECTED: dict[Story, dict[int, set[TaskStatus]]] = {
     resumed_behind_its_back: {1: {TaskStatus.SUCCEEDED}},
     crashed_and_paused: {1: {TaskStatus.SUCCEEDED}},
     too_dear: {1: {TaskStatus.SUCCEEDED}, 2: {TaskStatus.REJECTED}},
+    too_dear_for_what_was_lost: {1: {TaskStatus.SUCCEEDED}, 2: {TaskStatus.REJECTED}},
     batch: {1: {TaskStatus.SUCCEEDED, TaskStatus.REJECTED}},
     replayed: {1: {TaskStatus.DEAD, TaskStatus.SUCCEEDED}},
 }
 
 
 def limit_of(story: Story) -> int:
-    return PRICE.maximum if story in {too_dear, batch} else 1_000_000
+    return PRICE.maximum if story in {too_dear, too_dear_for_what_was_lost, batch} else 1_000_000
 
 
 def told(story: Story, fault: Fault | None = None, at: int = 0) -> tuple[dict[int, Ending], bool]:

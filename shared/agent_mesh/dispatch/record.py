@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from agent_mesh.agents.records import RunRecord, RunState
 from agent_mesh.agents.runs import WantedRun
 from agent_mesh.budgets import Reservation
 from agent_mesh.contracts.tasks import CallbackState, Mode, Task, TaskFault, TaskStatus
 from agent_mesh.platform.clock import moment, rfc3339
-
-_CALLBACK_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,20 +61,18 @@ class TaskRecord:
         """Bytes of the payload as JSON."""
         return len(self.payload_json.encode())
 
-    def finished(self, status: TaskStatus, now: float, error: TaskFault | None = None) -> TaskRecord:
-        """Return the task in a terminal state that needs no result."""
+    def finished(
+        self, status: TaskStatus, now: float, error: TaskFault | None = None, callback_in_s: float = 0.0
+    ) -> TaskRecord:
+        """Return the task in a terminal state without a result; the sweep makes its callback after these seconds."""
         return replace(
             self,
             status=status,
             error=error,
             finished_at=moment(now),
             updated_at=moment(now),
-            due_at=self._callback_due(now),
+            due_at=moment(now + callback_in_s) if self.callback_pending else None,
         )
-
-    def _callback_due(self, now: float) -> datetime | None:
-        """The call that brings the result makes the callback; the sweep comes after it, if that call died."""
-        return moment(now + _CALLBACK_GRACE_S) if self.callback_pending else None
 
     def to_document(self) -> dict[str, object]:
         """Return the document's fields."""

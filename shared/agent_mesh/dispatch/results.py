@@ -36,7 +36,8 @@ def read_result(envelope: PushEnvelope) -> tuple[str, Arrival]:
         faults = [FieldFault(field="message.data", message=str(error).splitlines()[0])]
         detail = "message.data is not a result; it will end in the dead letters."
         raise MalformedRequest(detail, errors=faults) from error
-    return result.task_id, Arrival(Outcome(result.status, text, result.error, result.cost_cents), result.attempt)
+    outcome = Outcome(result.status, text, result.error, result.cost_cents)
+    return result.task_id, Arrival(outcome, result.attempt, message_follows=True)
 
 
 class Results:

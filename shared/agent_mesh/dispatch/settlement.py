@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from agent_mesh.agents.records import Outcome
 from agent_mesh.contracts.runs import RunStatus
@@ -15,6 +16,8 @@ TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
 }
 """What may follow each stored state. `delivered` and `running` are derived from the run and never stored."""
 
+_CALLBACK_GRACE_S: Final = 30.0
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -22,6 +25,8 @@ class Arrival:
 
     outcome: Outcome
     attempt: int
+    message_follows: bool = False
+    """A result message brings it or will bring it: the call that takes that makes the callback, else the sweep does."""
 
 
 def ignored_because(task: TaskRecord, arrival: Arrival) -> str | None:
@@ -45,6 +50,6 @@ def settled(task: TaskRecord, arrival: Arrival, now: float) -> TaskRecord:
     if outcome.status is RunStatus.SUCCEEDED and task.ttl <= now:
         status, result = TaskStatus.EXPIRED, None
         error = TaskFault(code="ttl_expired", detail=f"The result arrived {now - task.ttl:.3f} s after the ttl.")
-    done = task.finished(status, now, error)
+    done = task.finished(status, now, error, callback_in_s=_CALLBACK_GRACE_S if arrival.message_follows else 0.0)
     cost = min(outcome.cost_cents, task.reservation.cents if task.reservation else 0)
     return replace(done, result_json=result, cost_cents=cost, attempt=max(task.attempt, arrival.attempt))

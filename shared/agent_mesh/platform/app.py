@@ -47,8 +47,6 @@ BODY_LIMIT_BYTES: Final = 2 * 1024 * 1024
 PUSH_BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """A push carries up to 10 MB of message as base64."""
 
-_DRAINED_BYTES: Final = 4 * 1024 * 1024
-
 _ANONYMOUS: Final = Identity(email="", subject="")
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -192,10 +190,7 @@ class FunctionApp:
                 response = self.flask.full_dispatch_request()
                 self._events.flush()
             finally:
-                # A known caller's refused body is read a little further, or they see a broken connection, no answer.
-                # The framework would read all of the rest, without a limit: there is nothing left for it to read.
-                if flask.g.get("identity", _ANONYMOUS) is not _ANONYMOUS:
-                    environ["wsgi.input"].read(_DRAINED_BYTES)
+                # The framework reads the rest of the body after us, without a limit; there is nothing left to read.
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
                 environ.pop("HTTP_TRANSFER_ENCODING", None)
         return response

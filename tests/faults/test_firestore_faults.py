@@ -100,6 +100,14 @@ def cancelled(world: World) -> None:
     insist(lambda: world.call(lambda: world.mesh.control.cancel(world.mesh.visible(task_id, CALLER), CALLER)))
 
 
+def cancelled_on_its_way(world: World) -> None:
+    """Its message is published and delivered all the same."""
+    task_id = dispatched(world, 1)
+    insist(lambda: world.call(lambda: world.mesh.control.cancel(world.mesh.visible(task_id, CALLER), CALLER)))
+    deliver_all(world)
+    assert not world.starts, "a cancelled task fired"
+
+
 def pause(world: World) -> None:
     insist(lambda: world.call(lambda: world.mesh.control.pause(AGENT, CALLER)))
     world.clock.time += STALENESS_S
@@ -219,6 +227,7 @@ STORIES: tuple[Story, ...] = (
     delivered_while_it_runs,
     scheduled,
     cancelled,
+    cancelled_on_its_way,
     expired,
     parked,
     paused_between_attempts,
@@ -238,6 +247,7 @@ EXPECTED: dict[Story, dict[int, set[TaskStatus]]] = {
     delivered_while_it_runs: {1: {TaskStatus.SUCCEEDED}},
     scheduled: {1: {TaskStatus.SUCCEEDED}},
     cancelled: {1: {TaskStatus.CANCELLED}},
+    cancelled_on_its_way: {1: {TaskStatus.CANCELLED}},
     expired: {1: {TaskStatus.EXPIRED}},
     parked: {1: {TaskStatus.SUCCEEDED}},
     paused_between_attempts: {1: {TaskStatus.SUCCEEDED}},

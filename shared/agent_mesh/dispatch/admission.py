@@ -34,7 +34,7 @@ def new_task(  # pure: everything that a task is made of
     if request.idempotency_key is not None:
         task_id = derived_id("task", caller, request.agent, request.idempotency_key)
     most = request.budget_cents if terms.max_cost_cents is None else min(request.budget_cents, terms.max_cost_cents)
-    first_look = request.not_before if request.not_before is not None else now + terms.republish_s
+    first_look = min(now + terms.republish_s, request.not_before if request.not_before is not None else request.ttl)
     return TaskRecord(
         task_id=task_id,
         agent=request.agent,

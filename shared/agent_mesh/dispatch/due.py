@@ -58,6 +58,8 @@ def _nobody_works_on(task: TaskRecord, run: RunRecord | None, now: float, patien
     if task.ttl <= now:
         outcome = Outcome.refused(RunStatus.EXPIRED, "ttl_expired", "The ttl passed before the task ran to its end.")
         return Move(Step.EXPIRE, outcome=outcome)
+    if run is None and task.not_before is not None and now < task.not_before:
+        return Move(Step.POSTPONE, until=task.not_before)
     if run is None or run.state is RunState.PARKED:
         waited = now - max(task.created_at.timestamp(), task.not_before or 0.0)
         return Move(Step.REPUBLISH, now + max(patience.republish_s, waited), task.attempt)

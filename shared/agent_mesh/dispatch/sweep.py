@@ -94,24 +94,24 @@ class Sweep:
 
     def _make(self, move: Move, task: TaskRecord, run: RunRecord | None) -> str:
         """Make a move; return which field of the report counts it."""
+        refusal = None if run or task.status.terminal else self._refusal_cut_off(task)
+        if refusal is not None:
+            return self._end(task, refusal, "rejected")
         if move.step is Step.CALL_BACK:
             if not self._parts.results.call_back(task):
                 self._parts.tasks.change(task, due_at=None)
         elif move.step is Step.POSTPONE:
             self._postpone(task, move.until)
         elif move.step is Step.REPUBLISH:
-            return self._republish(move, task, run)
+            return self._republish(move, task)
         elif move.step is Step.SETTLE and run is not None:
             self._arrived(task, run)
         elif move.outcome is not None:
             return self._end(task, move.outcome, move.step.value)
         return move.step.value
 
-    def _republish(self, move: Move, task: TaskRecord, run: RunRecord | None) -> str:
-        """Ask for an attempt; results of earlier ones are refused from here on. Or let the task wait, or end it."""
-        refusal = self._refusal_cut_off(task) if run is None else None
-        if refusal is not None:
-            return self._end(task, refusal, "rejected")
+    def _republish(self, move: Move, task: TaskRecord) -> str:
+        """Ask for an attempt; results of earlier ones are refused from here on. A paused agent's task waits."""
         if self._parts.controls.state(task.agent).paused:
             self._parts.runs.park(task.run)
             self._postpone(task, min(move.until, task.ttl))  # what was known of the pause may be old

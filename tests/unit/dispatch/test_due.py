@@ -65,6 +65,11 @@ def test_a_delayed_task_counts_its_wait_from_its_own_moment() -> None:
     assert move.until == NOW + 460
 
 
+def test_a_delayed_task_that_is_looked_at_early_waits_for_its_moment() -> None:
+    move = next_move(a_task(not_before=NOW + 400), None, NOW + 60, PATIENCE)
+    assert (move.step, move.until) == (Step.POSTPONE, NOW + 400)
+
+
 def test_a_crashed_run_is_started_again_as_the_next_attempt() -> None:
     run = a_run(RunState.RUNNING, attempt=2, lease_until=moment(NOW - 1))
     move = next_move(a_task(), run, NOW, PATIENCE)

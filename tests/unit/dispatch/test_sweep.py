@@ -111,6 +111,15 @@ def test_a_refusal_that_a_crash_cut_off_is_made_up_for(mesh: Mesh) -> None:
     assert mesh.spent() == 2 * PRICE
 
 
+def test_a_delayed_task_over_the_limit_is_refused_long_before_its_moment(mesh: Mesh) -> None:
+    limit_budget(mesh, 0)
+    cut_off = accept_and_die(mesh, not_before=mesh.clock.now() + 50)
+    mesh.clock.advance(10)
+    assert mesh.orchestrator.sweep().run(0).rejected == 1
+    assert mesh.task(cut_off).status is TaskStatus.REJECTED
+    assert mesh.spent() == 0
+
+
 def test_while_the_budget_is_overdrawn_nobody_else_is_admitted(mesh: Mesh) -> None:
     limit_budget(mesh, 2 * PRICE)
     mesh.dispatch()
@@ -131,8 +140,8 @@ def limit_budget(mesh: Mesh, cents: int) -> None:
     mesh.publisher.messages.clear()
 
 
-def accept_and_die(mesh: Mesh) -> str:
+def accept_and_die(mesh: Mesh, **changes: object) -> str:
     """Accept a task as a dispatcher does that dies before it reads the verdict."""
-    task = new_task(mesh.request(), CALLER, "t", mesh.clock.now(), Terms(PRICE, 10.0, 30))
+    task = new_task(mesh.request(**changes), CALLER, "t", mesh.clock.now(), Terms(PRICE, 10.0, 30))
     mesh.orchestrator.tasks.accept([task])
     return task.task_id

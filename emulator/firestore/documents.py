@@ -228,23 +228,25 @@ class Documents:
         commit = Commit(database.name, time, tuple(changes))
         self._forget()
         if changes:
-            for observer in tuple(self.observers):
-                observer(commit)
+            self._tell([commit])
         return commit
 
-    def clear(self, databases: Iterable[str] | None = None) -> None:
-        """Forget all databases, or those named, with their history."""
-        for name in list(self.databases) if databases is None else databases:
-            self.databases.pop(name, None)
+    def replace(self, documents: Iterable[tuple[str, Stored]]) -> None:
+        """Put other documents, with their times, in the place of all; observers see it as commits of one moment."""
+        changes: dict[str, dict[str, Change]] = {}
+        for name, before in self.everything():
+            changes.setdefault(name, {})[before.path] = Change(before.path, before, None)
+        self.databases.clear()
         self._old.clear()
         self._old_bytes = 0
         self.oldest = self.commit_time()
-
-    def put(self, database: str, document: Stored) -> None:
-        """Put back a document that was kept elsewhere, with its times."""
-        parent, _, document_id = document.path.rpartition("/")
-        self.database(database).collection(parent).write(document_id, document.updated, document)
-        self._latest = max(self._latest, document.updated)
+        for name, after in documents:
+            parent, _, document_id = after.path.rpartition("/")
+            self.database(name).collection(parent).write(document_id, after.updated, after)
+            known = changes.setdefault(name, {}).get(after.path)
+            changes[name][after.path] = Change(after.path, known.before if known else None, after)
+            self._latest = max(self._latest, after.updated)
+        self._tell(Commit(name, self.commit_time(), tuple(each.values())) for name, each in changes.items())
 
     def everything(self) -> Iterator[tuple[str, Stored]]:
         """All documents as they are, with the name of their database."""
@@ -252,6 +254,11 @@ class Documents:
             for collection in database.collections.values():
                 for document in collection.documents(None):
                     yield database.name, document
+
+    def _tell(self, commits: Iterable[Commit]) -> None:
+        for commit in commits:
+            for observer in tuple(self.observers):
+                observer(commit)
 
     def _forget(self) -> None:
         limit = self._clock.now() - self._history_micros

@@ -6,24 +6,26 @@ stored document is answered as it is stored.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
-
 from emulator.firestore import protocol
 from emulator.firestore.engine import Engine
 from emulator.firestore.faults import suffer
+from emulator.firestore.listen import Listener
 from emulator.firestore.protocol import Message
 from emulator.firestore.reads import Reads
-from emulator.firestore.refusals import Refusal, invalid
+from emulator.firestore.refusals import Refusal
+from emulator.firestore.requests import parse
 from emulator.firestore.service import Service
+from emulator.firestore.write_stream import write_stream
 
 SERVICE: Final = "google.firestore.v1.Firestore"
-LARGEST_REQUEST: Final = 10 * 1024 * 1024
 Context: TypeAlias = Any
 Once: TypeAlias = Callable[[Message], Awaitable[Message | bytes]]
+BothWays: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
 Stream: TypeAlias = Callable[[Message], AsyncIterator[bytes]]
 
 _UNARY: Final = (
@@ -47,6 +49,8 @@ def handlers(engine: Engine) -> grpc.GenericRpcHandler:
     service, reads = Service(engine), Reads(engine)
     table = {name: _once(engine, name, getattr(service, name)) for name in _UNARY}
     table |= {name: _streamed(engine, name, getattr(reads, name)) for name in _STREAMED}
+    table["Listen"] = _both_ways(engine, "Listen", lambda requests: Listener(engine).run(requests))
+    table["Write"] = _both_ways(engine, "Write", lambda requests: write_stream(engine, requests))
     return grpc.method_handlers_generic_handler(SERVICE, table)
 
 
@@ -89,11 +93,15 @@ def _streamed(engine: Engine, name: str, method: Stream) -> grpc.RpcMethodHandle
     return grpc.unary_stream_rpc_method_handler(answer)
 
 
-def parse(kind: Message, request: bytes) -> Message:
-    """Read a request. Raises Refusal for what is no such message, or is larger than Firestore takes."""
-    if len(request) > LARGEST_REQUEST:
-        raise invalid(f"Request payload size exceeds the limit: {LARGEST_REQUEST} bytes.")
-    try:
-        return kind.FromString(request)
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise invalid(f"The request is not a {kind.DESCRIPTOR.full_name}: {error}") from None
+def _both_ways(engine: Engine, name: str, method: BothWays) -> grpc.RpcMethodHandler:
+    async def answer(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        engine.usage.requests[name] += 1
+        try:
+            await suffer(engine.faults.take(name), before=True)
+            async with aclosing(method(requests)) as responses:
+                async for response in responses:
+                    yield response
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.message)
+
+    return grpc.stream_stream_rpc_method_handler(answer)

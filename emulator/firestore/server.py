@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc.aio
 
 from emulator.firestore.clock import Clock
+from emulator.firestore.control import control_handlers
 from emulator.firestore.engine import Engine
 from emulator.firestore.faults import Fault
 from emulator.firestore.methods import handlers
 from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.requests import LARGEST_REQUEST
+from emulator.firestore.ttl import sweep
 
-LARGEST_REQUEST: Final = 10 * 1024 * 1024
 _GRACE_SECONDS: Final = 0.2
+_ROOM: Final = 1024 * 1024
+"""Requests a little too large still arrive, so that they can be refused by name."""
+
 _T = TypeVar("_T")
 
 
-async def serve(engine: Engine, options: FirestoreOptions) -> tuple[grpc.aio.Server, int]:
-    """Start to listen; return the server and its port."""
+@contextlib.asynccontextmanager
+async def serving(engine: Engine) -> AsyncIterator[int]:
+    """Listen and sweep until the end of the block; gives the port. Raises RuntimeError when the port is taken."""
+    options = engine.options
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", LARGEST_REQUEST + 1024 * 1024),
+            ("grpc.max_receive_message_length", LARGEST_REQUEST + _ROOM),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ]
     )
-    server.add_generic_rpc_handlers((handlers(engine),))
+    server.add_generic_rpc_handlers((handlers(engine), control_handlers(engine)))
     port = server.add_insecure_port(f"{options.host}:{options.port}")
     await server.start()
-    return server, port
+    sweeping = asyncio.create_task(_sweep(engine)) if engine.declared.ttl else None
+    try:
+        yield port
+    finally:
+        if sweeping:
+            sweeping.cancel()
+        await server.stop(_GRACE_SECONDS)
+        engine.close()
+
+
+async def _sweep(engine: Engine) -> None:
+    while True:
+        await asyncio.sleep(engine.options.ttl_seconds)
+        await sweep(engine, engine.declared.ttl)
 
 
 class FirestoreServer:
@@ -49,7 +70,7 @@ class FirestoreServer:
         self._port = 0
 
     def start(self) -> None:
-        """Start on a thread and return when it answers. Raises OSError when the port is taken."""
+        """Start on a thread and return when it answers. Raises RuntimeError when the port is taken."""
         started: Future[int] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), name="firestore", daemon=True)
         self._thread.start()
@@ -85,6 +106,14 @@ class FirestoreServer:
         """Forget all documents, transactions, counters and faults."""
         self._on_loop(self._engine.clear)
 
+    def snapshot(self) -> bytes:
+        """All documents as they are."""
+        return self._on_loop(self._engine.snapshot)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Put the documents of a snapshot in the place of all; open transactions end."""
+        self._on_loop(lambda: self._engine.restore(snapshot))
+
     def usage(self) -> dict[str, object]:
         """What has been read, written and deleted so far."""
         return self._on_loop(self._engine.usage.report)
@@ -92,6 +121,14 @@ class FirestoreServer:
     def inject(self, fault: Fault) -> None:
         """Let calls fail or be late."""
         self._on_loop(lambda: self._engine.faults.add(fault))
+
+    def sweep(self) -> int:
+        """Delete now what TTL policies say has expired; return how many documents that were."""
+        return self._await(sweep(self._engine, self._engine.declared.ttl))
+
+    def require_indexes(self, *, wanted: bool) -> None:
+        """Refuse queries that need an index which is not declared, or stop to."""
+        self._engine.indexes_required = wanted
 
     def _on_loop(self, act: Callable[[], _T]) -> _T:
         """Run on the server's loop, where the state lives."""
@@ -101,17 +138,19 @@ class FirestoreServer:
         async def run() -> _T:
             return act()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+        return self._await(run())
+
+    def _await(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._loop is None:
+            return asyncio.run(work)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _main(self, started: Future[int]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
-            server, port = await serve(self._engine, self._options)
-        except BaseException as error:
-            started.set_exception(error)
-            raise
-        started.set_result(port)
-        await self._stopping.wait()
-        await server.stop(_GRACE_SECONDS)
-
-
+            async with serving(self._engine) as port:
+                started.set_result(port)
+                await self._stopping.wait()
+        except BaseException as error:  # noqa: BLE001  # whoever starts the server must learn of it
+            if not started.done():
+                started.set_exception(error)

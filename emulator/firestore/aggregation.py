@@ -32,9 +32,7 @@ class Aggregation:
         if self.path is None:
             return Value(integer_value=len(documents) if self.up_to is None else min(len(documents), self.up_to))
         path = self.path
-        numbers = [
-            number for each in documents if (number := numeric(field_at(each.fields, path))) is not None
-        ]
+        numbers = [number for each in documents if (number := numeric(field_at(each.fields, path))) is not None]
         return _FIGURES[self.operator](numbers)
 
 

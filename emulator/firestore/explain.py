@@ -20,11 +20,13 @@ def metrics_of(query: Query, returned: int | None = None, reads: int = 0, second
         stats.results_returned, stats.read_operations = returned, reads
         stats.execution_duration.CopyFrom(Duration(nanos=min(int(seconds * 1e9), 999_999_999)))
         billing = {"documents_billable": str(returned), "index_entries_billable": "0", "min_query_cost": "0"}
-        stats.debug_stats.update({
-            "documents_scanned": str(returned),
-            "index_entries_scanned": str(returned),
-            "billing_details": billing,
-        })
+        stats.debug_stats.update(
+            {
+                "documents_scanned": str(returned),
+                "index_entries_scanned": str(returned),
+                "billing_details": billing,
+            }
+        )
     return metrics
 
 

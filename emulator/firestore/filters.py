@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from emulator.firestore.names import DOCUMENT_ID, FieldPath, name_key, parse_document, parse_field_path
 from emulator.firestore.protocol import Message, StructuredQuery
 from emulator.firestore.refusals import invalid
-from emulator.firestore.values import ARRAY, NAN, NULL, NUMBER, REFERENCE, Key, check_value, field_at, key_of
+from emulator.firestore.values import ARRAY, NAN, NULL, REFERENCE, Key, check_value, field_at, key_of
 
 MAX_DISJUNCTIONS: Final = 30
 MAX_NOT_IN: Final = 10
@@ -153,7 +153,7 @@ def _parse_composite(message: Message, depth: int) -> Filter:
     if depth > MAX_FILTERS or len(message.filters) > MAX_FILTERS:
         raise invalid(f"A query may have at most {MAX_FILTERS} filters.")
     inner = tuple(_parse(each, depth + 1) for each in message.filters)
-    return inner[0] if len(inner) == 1 else Junction(CompositeFilter.Operator.Name(message.op), inner)
+    return Junction(CompositeFilter.Operator.Name(message.op), inner)
 
 
 def _parse_field(message: Message) -> Condition:
@@ -213,13 +213,19 @@ def _check_combination(parsed: Filter, conditions: list[Condition]) -> None:
     if "NOT_IN" in operators:
         if operators.count("NOT_IN") > 1:
             raise invalid("Only a single 'NOT_IN' clause allowed in a query.")
-        if {"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or parsed.branches > 1:
+        if {"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed):
             raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
         if "NOT_EQUAL" in operators:
             raise invalid("'NOT_IN' cannot be used in the same query with 'NOT_EQUAL'.")
+    for each in parsed.alternatives():
+        if sum(1 for condition in each if condition.operator in CONTAINS) > 1:
+            raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
     if len({each.path for each in conditions if each.inequality}) > MAX_INEQUALITY_FIELDS:
         raise invalid(f"A query may have inequality filters on at most {MAX_INEQUALITY_FIELDS} fields.")
 
+
+def _has_or(parsed: Filter) -> bool:
+    return isinstance(parsed, Junction) and (parsed.operator == "OR" or any(map(_has_or, parsed.filters)))
 
 
 def _compared(holds: Callable[[Key, Key], bool]) -> Callable[[list[Key]], Test]:

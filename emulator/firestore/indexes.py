@@ -82,7 +82,7 @@ def _mode(declared: Mapping[str, Any]) -> str:
 
 
 def _everywhere(declared: Mapping[str, Any]) -> bool:
-    return declared.get("queryScope", "COLLECTION") == "COLLECTION_GROUP"
+    return bool(declared.get("queryScope", "COLLECTION") == "COLLECTION_GROUP")
 
 
 def require_index(declared: Declared, query: Query, aggregated: Sequence[FieldPath] = ()) -> None:

@@ -167,5 +167,3 @@ def _change(kind: int, target: int | None, read_time: int | None = None, cause: 
         change.cause.CopyFrom(Status(code=cause.number, message=cause.message))
     wire: bytes = ListenResponse(target_change=change).SerializeToString()
     return wire
-
-

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
+
 from emulator.firestore import protocol
 from emulator.firestore.engine import Engine
 from emulator.firestore.faults import suffer
@@ -24,6 +25,7 @@ from emulator.firestore.write_stream import write_stream
 
 SERVICE: Final = "google.firestore.v1.Firestore"
 Context: TypeAlias = Any
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Once: TypeAlias = Callable[[Message], Awaitable[Message | bytes]]
 BothWays: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
 Stream: TypeAlias = Callable[[Message], AsyncIterator[bytes]]
@@ -54,7 +56,7 @@ def handlers(engine: Engine) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, table)
 
 
-def _once(engine: Engine, name: str, method: Once) -> grpc.RpcMethodHandler:
+def _once(engine: Engine, name: str, method: Once) -> Handler:
     kind = getattr(protocol, f"{name}Request")
 
     async def answer(request: bytes, context: Context) -> bytes:
@@ -74,7 +76,7 @@ def _once(engine: Engine, name: str, method: Once) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(answer)
 
 
-def _streamed(engine: Engine, name: str, method: Stream) -> grpc.RpcMethodHandler:
+def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
     kind = getattr(protocol, f"{name}Request")
 
     async def answer(request: bytes, context: Context) -> AsyncIterator[bytes]:
@@ -93,7 +95,7 @@ def _streamed(engine: Engine, name: str, method: Stream) -> grpc.RpcMethodHandle
     return grpc.unary_stream_rpc_method_handler(answer)
 
 
-def _both_ways(engine: Engine, name: str, method: BothWays) -> grpc.RpcMethodHandler:
+def _both_ways(engine: Engine, name: str, method: BothWays) -> Handler:
     async def answer(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         engine.usage.requests[name] += 1
         try:

@@ -57,7 +57,7 @@ from google.protobuf import (  # noqa: E402
     timestamp_pb2,
     wrappers_pb2,
 )
-from google.rpc import status_pb2  # noqa: E402
+from google.rpc import status_pb2  # type: ignore[import-untyped]  # noqa: E402
 
 Duration: Message = duration_pb2.Duration
 Empty: Message = empty_pb2.Empty

@@ -5,7 +5,7 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#struct
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
@@ -198,7 +198,7 @@ def _orders(message: Message, where: Filter | None) -> tuple[tuple[Order, ...], 
     """The orders that the query names, then those that follow from its inequalities, then the name."""
     if len(message.order_by) > _MAX_ORDERS:
         raise invalid(f"A query may be ordered by at most {_MAX_ORDERS} fields.")
-    orders = [Order(parse_field_path(each.field.field_path), each.direction == _DESCENDING) for each in message.order_by]
+    orders = [_order(each) for each in message.order_by]
     explicit = len(orders)
     if len({order.path for order in orders}) < explicit:
         raise invalid("order by clause cannot contain duplicate fields")
@@ -208,8 +208,33 @@ def _orders(message: Message, where: Filter | None) -> tuple[tuple[Order, ...], 
     if NAME not in named:
         implied = sorted(inequalities - named - {NAME}, key=format_field_path)
         orders += [Order(path, descending) for path in implied] + [Order(NAME, descending)]
-    last = next(index for index, order in enumerate(orders) if order.path == NAME)
-    return tuple(orders[: last + 1]), min(explicit, last + 1)
+        named |= inequalities
+    if orders[-1].path != NAME:
+        raise invalid("order by clause cannot contain more fields after the key")
+    _check_after_name(inequalities - named)
+    return tuple(orders), explicit
+
+
+def check_covered(query: Query, fields: Iterable[FieldPath]) -> None:
+    """Refuse fields that an index would have to have after the name."""
+    named = {order.path for order in query.orders}
+    if query.orders[: query.explicit] and NAME in {order.path for order in query.orders[: query.explicit]}:
+        _check_after_name(set(fields) - named)
+
+
+def _check_after_name(fields: set[FieldPath]) -> None:
+    if fields - {NAME}:
+        listed = ", ".join(sorted(".".join(path) for path in fields))
+        raise invalid(
+            f"This query requires an index that has fields [{listed}] after __name__ and Firestore does not currently "
+            "support such an index. Please try the query again with additional ordering on those fields."
+        )
+
+
+def _order(message: Message) -> Order:
+    if message.direction not in StructuredQuery.Direction.values():
+        raise invalid(f"Unknown direction of an order: {message.direction}")
+    return Order(parse_field_path(message.field.field_path), message.direction == _DESCENDING)
 
 
 def _bound(cursor: Message, orders: Sequence[Order], parent: Name) -> Bound:

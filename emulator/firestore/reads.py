@@ -16,7 +16,7 @@ from emulator.firestore.protocol import (
     RunAggregationQueryResponse,
     RunQueryResponse,
 )
-from emulator.firestore.query import Query, parse_query
+from emulator.firestore.query import Query, check_covered, parse_query
 from emulator.firestore.reading import Reading
 from emulator.firestore.usage import INDEX_ENTRIES_PER_READ
 from emulator.firestore.values import timestamp_of
@@ -80,7 +80,9 @@ class Reads:
         asked = request.structured_aggregation_query
         query = parse_query(parse_parent(request.parent), asked.structured_query)
         aggregations = parse_aggregations(asked)
-        self._engine.require_index(query, [each.path for each in aggregations if each.path])
+        fields = [each.path for each in aggregations if each.path]
+        check_covered(query, fields)
+        self._engine.require_index(query, fields)
         reading = Reading(self._engine, query.parent.database, request)
         explain = request.explain_options if request.HasField("explain_options") else None
         if explain and not explain.analyze:

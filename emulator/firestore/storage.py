@@ -19,7 +19,7 @@ class Storage:
         """Open the file, made if it is not there."""
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")  # survives this process, not the machine: it is no production
+        self._connection.execute("PRAGMA synchronous = OFF")  # outlives this process, not a power cut
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, wire BLOB NOT NULL) WITHOUT ROWID"
         )

@@ -5,7 +5,8 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from emulator.firestore.documents import Database, Stored
@@ -14,11 +15,10 @@ from emulator.firestore.protocol import ListenResponse, Message
 from emulator.firestore.query import Query
 from emulator.firestore.refusals import invalid
 from emulator.firestore.values import timestamp_of
-from emulator.firestore.wire import varint
+from emulator.firestore.wire import varint, with_document
 from emulator.firestore.writes import masked
 
 _DOCUMENT_CHANGE = b"\x1a"  # field 3 of ListenResponse, length-delimited
-_DOCUMENT = b"\x0a"  # field 1 of DocumentChange, length-delimited
 
 
 class Source(Protocol):
@@ -28,7 +28,7 @@ class Source(Protocol):
         """All documents of the target, now or at a past time, by path."""
         ...
 
-    def again(self, shown: Mapping[str, Stored], changed: Set[str]) -> dict[str, Stored]:
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
         """All documents now, given those shown before and the paths that were written since."""
         ...
 
@@ -51,7 +51,7 @@ class NamedDocuments:
         """Those that exist."""
         return {path: found for path in self.paths if (found := self._database.read(path, at))}
 
-    def again(self, shown: Mapping[str, Stored], changed: Set[str]) -> dict[str, Stored]:
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
         """Those that exist, read again if one was written."""
         return self.all(None) if not changed.isdisjoint(self.paths) else dict(shown)
 
@@ -73,7 +73,7 @@ class QueriedDocuments:
         """The answer, in order."""
         return {each.document.path: each.document for each in self._query.run(self._database, at)}
 
-    def again(self, shown: Mapping[str, Stored], changed: Set[str]) -> dict[str, Stored]:
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
         """The answer; without a limit only the documents that were written are looked at."""
         touched = [path for path in changed if self._query.in_scope(path)]
         if not touched:
@@ -116,7 +116,7 @@ class Target:
             answers += [self._gone(path, read_time) for path in missing]
         return answers
 
-    def next(self, changed: Set[str], read_time: int) -> list[bytes]:
+    def next(self, changed: AbstractSet[str], read_time: int) -> list[bytes]:
         """What the listener must be told after these paths were written."""
         return self._differences(self._shown, self.source.again(self._shown, changed), read_time)
 
@@ -127,12 +127,10 @@ class Target:
         return answers
 
     def _changed(self, document: Stored) -> bytes:
-        wire = self.source.wire(document)
-        target = ListenResponse()
-        target.document_change.target_ids.append(self.number)
-        rest = target.document_change.SerializeToString()
-        change = _DOCUMENT + varint(len(wire)) + wire + rest
-        return _DOCUMENT_CHANGE + varint(len(change)) + change
+        change = ListenResponse().document_change
+        change.target_ids.append(self.number)
+        wire = with_document(self.source.wire(document), change.SerializeToString())
+        return _DOCUMENT_CHANGE + varint(len(wire)) + wire
 
     def _gone(self, path: str, read_time: int) -> bytes:
         answer: Message = ListenResponse()

@@ -178,8 +178,7 @@ class Transactions:
         found = self._documents.database(database)
         batch = Batch(found, self._documents.read_time())
         try:
-            for write in writes:
-                batch.apply(write)
+            batch.apply(writes)
         except Refusal:
             return []
         return [Change(path, found.read(path), after) for path, after in batch.changed.items()]
@@ -187,7 +186,7 @@ class Transactions:
     def _write(self, database: str, writes: Sequence[PlannedWrite]) -> CommitOutcome:
         found = self._documents.database(database)
         batch = Batch(found, self._documents.commit_time())
-        results = [batch.apply(write) for write in writes]
+        results = batch.apply(writes)
         return CommitOutcome(results, self._documents.commit(found, batch.time, batch.changed))
 
     def _check_unchanged(self, transaction: Transaction) -> None:

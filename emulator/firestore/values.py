@@ -113,7 +113,7 @@ def field_at(fields: Mapping[str, Message], path: FieldPath) -> Message | None:
         if segment not in fields:
             return None
         fields = fields[segment].map_value.fields
-    return fields[path[-1]] if path[-1] in fields else None
+    return fields.get(path[-1])
 
 
 def check_fields(fields: Mapping[str, Message], depth: int = 0, path: FieldPath = ()) -> None:

@@ -33,9 +33,7 @@ class Nearest:
 
     def rank(self, candidates: Iterable[tuple[_T, Mapping[str, Message]]]) -> list[tuple[_T, float]]:
         """Those that have a vector of the same dimension, the nearest first, at most ``limit``."""
-        measured = [
-            (each, distance) for each, fields in candidates if (distance := self._distance(fields)) is not None
-        ]
+        measured = [(each, distance) for each, fields in candidates if (distance := self._distance(fields)) is not None]
         farther_first = self.measure == "DOT_PRODUCT"
         measured.sort(key=lambda pair: pair[1], reverse=farther_first)
         return measured[: self.limit]

@@ -5,7 +5,7 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from emulator.firestore.documents import Database, Stored
-from emulator.firestore.names import FieldPath, Name, parse_document, parse_field_path
+from emulator.firestore.names import FieldPath, Name, format_field_path, parse_document, parse_field_path
 from emulator.firestore.protocol import Document, Message, WriteResult
 from emulator.firestore.refusals import already_exists, failed_precondition, invalid, not_found
 from emulator.firestore.transforms import Transform, parse_transform
@@ -117,7 +117,7 @@ def _plan_update(write: Message, condition: Condition) -> PlannedWrite:
 
 def _verified(write: Message) -> str:
     """The name in ``verify``, which the web client sends and the published messages leave out."""
-    for unknown in UnknownFieldSet(write):
+    for unknown in iter(UnknownFieldSet(write)):
         if unknown.field_number == _VERIFY_FIELD:
             return bytes(unknown.data).decode()
     raise invalid("empty write operation")
@@ -126,47 +126,110 @@ def _verified(write: Message) -> str:
 def _transforms(transforms: Message) -> tuple[Transform, ...]:
     if len(transforms) > MAX_TRANSFORMS:
         raise invalid(f"A document cannot be transformed more than {MAX_TRANSFORMS} times in one request.")
-    return tuple(map(parse_transform, transforms))
+    parsed = tuple(map(parse_transform, transforms))
+    _check_nesting({each.path for each in parsed})
+    return parsed
+
+
+def _check_nesting(paths: AbstractSet[FieldPath]) -> None:
+    for path in paths:
+        for length in range(1, len(path)):
+            if path[:length] in paths:
+                outer = format_field_path(path[:length])
+                raise invalid(f"Cannot transform property {outer} and its nested property at the same time.")
 
 
 class Batch:
-    """Writes that happen at one time and all together, each seeing those before it."""
+    """Writes that happen at one time and all together. Several of one document have one effect and one time."""
 
     def __init__(self, database: Database, time: int) -> None:
         """Start with what the database holds now."""
         self.time = time
         self.changed: dict[str, Stored | None] = {}
         self._database = database
+        self._drafts: dict[str, Message | None] = {}
 
-    def apply(self, write: PlannedWrite) -> Message:
-        """Do one write; return its WriteResult. Raises Refusal, and then changed nothing."""
+    def apply(self, writes: Sequence[PlannedWrite]) -> list[Message]:
+        """Do the writes in their order; return their WriteResults. Raises Refusal."""
+        check_repetitions(writes)
+        transformed = [self._draft(write) for write in writes]
+        finished = {write.name: self._finish(write.name) for write in writes}
+        return [
+            WriteResult(update_time=timestamp_of(after.updated) if after else None, transform_results=results)
+            for after, results in zip((finished[write.name] for write in writes), transformed, strict=True)
+        ]
+
+    def _draft(self, write: PlannedWrite) -> list[Message]:
         path = write.name.path
-        current = self.changed[path] if path in self.changed else self._database.read(path)
-        write.condition.check(write.name, current)
-        if write.kind is Kind.UPDATE:
-            return self._update(write, current)
-        if write.kind is Kind.DELETE and current:
-            self.changed[path] = None
-        return WriteResult()
-
-    def _update(self, write: PlannedWrite, current: Stored | None) -> Message:
-        document = Document(name=str(write.name))
-        if write.mask is not None and current:
-            document.MergeFromString(current.wire)
-            document.ClearField("create_time")
-            document.ClearField("update_time")
+        if path not in self._drafts:
+            current = self._database.read(path)
+            write.condition.check(write.name, current)
+            self._drafts[path] = _content(current) if current else None
+        if write.kind is Kind.DELETE:
+            self._drafts[path] = None
+        if write.kind is not Kind.UPDATE:
+            return []
+        before = self._drafts[path]
+        document = Document(name=str(write.name)) if write.mask is None or before is None else before
+        self._drafts[path] = document
         _set_fields(document.fields, write)
         results = [_transformed(document.fields, each, self.time) for each in write.transforms]
         if write.transforms:
             check_fields(document.fields)
-        body = document.SerializeToString(deterministic=True)
-        path = write.name.path
+        return results
+
+    def _finish(self, name: Name) -> Stored | None:
+        """What the document is in the end; one that is as it was keeps its time."""
+        current, draft = self._database.read(name.path), self._drafts[name.path]
+        if draft is None:
+            if current:
+                self.changed[name.path] = None
+            return None
+        body = draft.SerializeToString(deterministic=True)
         if len(body) * _LARGEST_GROWTH > MAX_DOCUMENT_BYTES:
-            _check_size(write.name, document.fields)
+            _check_size(name, draft.fields)
         if current is None or current.wire[: current.body] != body:
-            current = stored(path, body, current.created if current else self.time, self.time)
-            self.changed[path] = current
-        return WriteResult(update_time=timestamp_of(current.updated), transform_results=results)
+            current = stored(name.path, body, current.created if current else self.time, self.time)
+            self.changed[name.path] = current
+        return current
+
+
+def check_repetitions(writes: Sequence[PlannedWrite]) -> None:
+    """Refuse writes of one document whose conditions cannot both be meant of the document as it is."""
+    if len(writes) == 1:
+        return
+    known: dict[Name, tuple[str, int | None]] = {}
+    for write in writes:
+        kind, version = _role(write), write.condition.update_time
+        if write.name in known:
+            _check_repetition(*known[write.name], write)
+            version = known[write.name][1] or version
+            if kind in {"update", "upsert"} and known[write.name][0] != "delete":
+                kind = known[write.name][0]
+        known[write.name] = (kind, version)
+
+
+def _check_repetition(before: str, version: int | None, write: PlannedWrite) -> None:
+    kind, condition = _role(write), write.condition
+    deleted = before == "delete"
+    if deleted and kind == "update":
+        raise invalid("Cannot delete then update an entity in the same request.")
+    if condition.update_time is not None and condition.update_time != version:
+        raise invalid("Cannot collapse mutations with different version preconditions.")
+    if (deleted and kind == "delete" and condition.exists) or (not deleted and condition.exists is False):
+        raise invalid(f"Cannot {before} then {kind} an entity in the same request.")
+
+
+def _role(write: PlannedWrite) -> str:
+    if write.kind is not Kind.UPDATE:
+        return write.kind.value
+    if write.condition.exists is False:
+        return "insert"
+    return "upsert" if write.condition == Condition() else "update"
+
+
+def _content(current: Stored) -> Message:
+    return Document.FromString(current.wire[: current.body])
 
 
 def stored(path: str, body: bytes, created: int, updated: int) -> Stored:
@@ -233,5 +296,3 @@ def masked(document: Stored, mask: tuple[FieldPath, ...] | None) -> bytes:
         if value is not None:
             set_field(kept.fields, path, value)
     return bytes(kept.SerializeToString())
-
-

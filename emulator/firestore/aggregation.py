@@ -81,5 +81,8 @@ def _parse(message: Message, alias: str) -> Aggregation:
 
 
 def result_of(aggregations: Sequence[Aggregation], documents: Sequence[Stored]) -> Message:
-    """All figures over the same documents."""
+    """All figures over the same documents: those that have every field that is added up, as the index has them."""
+    paths = [each.path for each in aggregations if each.path]
+    if paths:
+        documents = [each for each in documents if all(field_at(each.fields, path) is not None for path in paths)]
     return AggregationResult(aggregate_fields={each.alias: each.over(documents) for each in aggregations})

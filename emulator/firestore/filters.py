@@ -29,6 +29,10 @@ CompositeFilter: Final[Message] = StructuredQuery.DESCRIPTOR.nested_types_by_nam
 
 EQUALITIES: Final = frozenset({"EQUAL", "IN", "IS_NULL", "IS_NAN"})
 CONTAINS: Final = frozenset({"ARRAY_CONTAINS", "ARRAY_CONTAINS_ANY"})
+_RANGES: Final = frozenset({"LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL", "EQUAL"})
+_NULL_KEY: Final[Key] = (NULL,)
+_NAN_KEY: Final[Key] = (NAN,)
+_NEGATIONS: Final = frozenset({"NOT_EQUAL", "NOT_IN", "IS_NOT_NULL", "IS_NOT_NAN"})
 _LISTS: Final = frozenset({"IN", "NOT_IN", "ARRAY_CONTAINS_ANY"})
 
 
@@ -161,15 +165,18 @@ def _parse_field(message: Message) -> Condition:
     if message.op not in operators.values() or not message.op:
         raise invalid("The operator of a field filter must be specified.")
     operator, path = operators.Name(message.op), parse_field_path(message.field.field_path)
-    check_value(message.value)
     if operator in _LISTS:
         given = _listed(operator, message.value)
         branches = 1 if operator == "NOT_IN" else len(given)
     else:
         given, branches = [message.value], 1
+    for each in given:
+        check_value(each)
     if path == NAME:
         _check_names(operator, given)
     keys = [key_of(each) for each in given]
+    if (keys == [_NULL_KEY] and operator in _RANGES | {"NOT_EQUAL"}) or (keys == [_NAN_KEY] and operator in _RANGES):
+        return Condition(path, "EQUAL", lambda _key: False)  # no comparison with null or NaN holds; use unary filters
     return Condition(path, operator, _TESTS[operator](keys), branches)
 
 
@@ -210,17 +217,22 @@ def _check_combination(parsed: Filter, conditions: list[Condition]) -> None:
     if parsed.branches > MAX_DISJUNCTIONS:
         raise invalid(f"The query has too many disjunctions: {parsed.branches}, at most {MAX_DISJUNCTIONS}.")
     operators = [each.operator for each in conditions]
+    if sum(1 for each in operators if each in _NEGATIONS) > 1:
+        listed = "'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL'"
+        raise invalid(f"Only a single {listed} filter allowed per query.")
     if "NOT_IN" in operators:
-        if operators.count("NOT_IN") > 1:
-            raise invalid("Only a single 'NOT_IN' clause allowed in a query.")
         if {"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed):
             raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
-        if "NOT_EQUAL" in operators:
-            raise invalid("'NOT_IN' cannot be used in the same query with 'NOT_EQUAL'.")
     for each in parsed.alternatives():
         if sum(1 for condition in each if condition.operator in CONTAINS) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
-    if len({each.path for each in conditions if each.inequality}) > MAX_INEQUALITY_FIELDS:
+    unequal = {each.path for each in conditions if each.inequality}
+    if unequal and NAME not in unequal and any(each.path == NAME for each in conditions):
+        raise invalid(
+            "Equality on key is not allowed if there are other inequality fields and key does not appear in "
+            "inequalities."
+        )
+    if len(unequal) > MAX_INEQUALITY_FIELDS:
         raise invalid(f"A query may have inequality filters on at most {MAX_INEQUALITY_FIELDS} fields.")
 
 
@@ -229,37 +241,39 @@ def _has_or(parsed: Filter) -> bool:
 
 
 def _compared(holds: Callable[[Key, Key], bool]) -> Callable[[list[Key]], Test]:
-    """A range filter: it looks at values of the type that it was given, and NaN compares with nothing but itself."""
+    """A range filter: it looks at values of the type that it was given."""
 
     def made(keys: list[Key]) -> Test:
         given = keys[0]
-        if given[0] in {NAN, NULL}:
-            return lambda key: key == given and holds(key, given)
         return lambda key: key[0] == given[0] and holds(key, given)
 
     return made
 
 
+def _comparable(keys: list[Key]) -> frozenset[Key]:
+    return frozenset(keys) - {_NULL_KEY, _NAN_KEY}
+
+
 def _any_of(keys: list[Key]) -> Test:
-    wanted = frozenset(keys)
+    wanted = _comparable(keys)
     return lambda key: key in wanted
 
 
 def _none_of(keys: list[Key]) -> Test:
-    unwanted = frozenset(keys)
-    if (NULL,) in unwanted:
+    unwanted = _comparable(keys)
+    if _NULL_KEY in keys:
         return lambda _key: False
     return lambda key: key[0] != NULL and key not in unwanted
 
 
 def _contains(keys: list[Key]) -> Test:
-    wanted = frozenset(keys)
+    wanted = _comparable(keys)
     return lambda key: key[0] == ARRAY and not wanted.isdisjoint(key[1])
 
 
 _TESTS: Final[Mapping[str, Callable[[list[Key]], Test]]] = {
     "EQUAL": _any_of,
-    "NOT_EQUAL": lambda keys: lambda key: key[0] != NULL and key != keys[0],
+    "NOT_EQUAL": _none_of,
     "LESS_THAN": _compared(lambda key, given: key < given),
     "LESS_THAN_OR_EQUAL": _compared(lambda key, given: key <= given),
     "GREATER_THAN": _compared(lambda key, given: key > given),

@@ -14,7 +14,7 @@ from emulator.firestore.documents import Database, Stored
 from emulator.firestore.filters import NAME, Filter, Subject, parse_filter
 from emulator.firestore.names import FieldPath, Name, check_collection_id, format_field_path, parse_field_path
 from emulator.firestore.protocol import Document, Message, StructuredQuery, Value
-from emulator.firestore.refusals import invalid
+from emulator.firestore.refusals import failed_precondition, invalid
 from emulator.firestore.values import REFERENCE, Key, check_value, key_of
 from emulator.firestore.vectors import Nearest, parse_nearest
 from emulator.firestore.writes import set_field
@@ -160,6 +160,8 @@ def parse_query(parent: Name, message: Message) -> Query:
         raise invalid("limit is negative")
     if message.offset < 0:
         raise invalid("offset is negative")
+    if where is None and orders == (Order(NAME, descending=True),):
+        raise failed_precondition("Firestore does not support descending key scans")
     return Query(
         parent=parent,
         collection_id=selector.collection_id,
@@ -211,15 +213,16 @@ def _orders(message: Message, where: Filter | None) -> tuple[tuple[Order, ...], 
         named |= inequalities
     if orders[-1].path != NAME:
         raise invalid("order by clause cannot contain more fields after the key")
-    _check_after_name(inequalities - named)
+    if inequalities - named:
+        raise invalid("order by clause cannot contain more fields after the key")
     return tuple(orders), explicit
 
 
 def check_covered(query: Query, fields: Iterable[FieldPath]) -> None:
     """Refuse fields that an index would have to have after the name."""
-    named = {order.path for order in query.orders}
-    if query.orders[: query.explicit] and NAME in {order.path for order in query.orders[: query.explicit]}:
-        _check_after_name(set(fields) - named)
+    filtered = {each.path for each in query.where.conditions()} if query.where else set()
+    if NAME in filtered | {order.path for order in query.orders[: query.explicit]}:
+        _check_after_name(set(fields) - {order.path for order in query.orders})
 
 
 def _check_after_name(fields: set[FieldPath]) -> None:

@@ -93,10 +93,7 @@ def _extreme(given: Message, better: Callable[[float, float], bool]) -> Step:
 
 
 def _elements(array: Message) -> list[Message]:
-    for value in array.values:
-        if value.WhichOneof("value_type") == "array_value":
-            raise invalid("Cannot convert an array value in an array value.")
-        check_value(value)
+    check_value(Value(array_value=array))
     return list(array.values)
 
 

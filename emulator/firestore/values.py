@@ -159,6 +159,8 @@ def _check_array(value: Message, depth: int, path: FieldPath) -> None:
     for each in value.array_value.values:
         if each.WhichOneof("value_type") == "array_value":
             raise invalid("Cannot convert an array value in an array value.")
+        if each.WhichOneof("value_type") == "map_value" and is_vector(each):
+            raise invalid("Cannot convert a vector value in an array value.")
         check_value(each, depth, path)
 
 

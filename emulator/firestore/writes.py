@@ -5,7 +5,8 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set as AbstractSet
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -173,10 +174,7 @@ class Batch:
         document = Document(name=str(write.name)) if write.mask is None or before is None else before
         self._drafts[path] = document
         _set_fields(document.fields, write)
-        results = [_transformed(document.fields, each, self.time) for each in write.transforms]
-        if write.transforms:
-            check_fields(document.fields)
-        return results
+        return [_transformed(document.fields, each, self.time) for each in write.transforms]
 
     def _finish(self, name: Name) -> Stored | None:
         """What the document is in the end; one that is as it was keeps its time."""

@@ -121,7 +121,7 @@ def transforms(draw: st.DrawFn) -> Any:
         getattr(made, kind).CopyFrom(value(draw(numbers)))
     else:
         getattr(made, kind).SetInParent()
-        getattr(made, kind).values.extend(draw(st.lists(leaves, max_size=3)))
+        getattr(made, kind).values.extend(draw(st.lists(st.one_of(scalars, references), max_size=3)))
     return made
 
 

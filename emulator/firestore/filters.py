@@ -69,6 +69,8 @@ class Condition:
     operator: str
     test: Test
     branches: int = 1
+    never: bool = False
+    """No comparison with null or NaN holds; clients ask for those with unary filters."""
 
     def matches(self, subject: Subject) -> bool:
         """Whether a document fulfils it; one without the field fulfils nothing."""
@@ -82,7 +84,7 @@ class Condition:
     @property
     def inequality(self) -> bool:
         """Whether it needs the results in the order of its field."""
-        return self.operator not in EQUALITIES and self.operator not in CONTAINS
+        return not self.never and self.operator not in EQUALITIES and self.operator not in CONTAINS
 
     def alternatives(self) -> Iterator[tuple[Condition, ...]]:
         """The conjunctions of which one must hold."""
@@ -176,7 +178,7 @@ def _parse_field(message: Message) -> Condition:
         _check_names(operator, given)
     keys = [key_of(each) for each in given]
     if (keys == [_NULL_KEY] and operator in _RANGES | {"NOT_EQUAL"}) or (keys == [_NAN_KEY] and operator in _RANGES):
-        return Condition(path, "EQUAL", lambda _key: False)  # no comparison with null or NaN holds; use unary filters
+        return Condition(path, operator, lambda _key: False, never=True)
     return Condition(path, operator, _TESTS[operator](keys), branches)
 
 
@@ -220,9 +222,8 @@ def _check_combination(parsed: Filter, conditions: list[Condition]) -> None:
     if sum(1 for each in operators if each in _NEGATIONS) > 1:
         listed = "'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL'"
         raise invalid(f"Only a single {listed} filter allowed per query.")
-    if "NOT_IN" in operators:
-        if {"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed):
-            raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
+    if "NOT_IN" in operators and ({"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed)):
+        raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
     for each in parsed.alternatives():
         if sum(1 for condition in each if condition.operator in CONTAINS) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")

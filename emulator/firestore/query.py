@@ -160,7 +160,8 @@ def parse_query(parent: Name, message: Message) -> Query:
         raise invalid("limit is negative")
     if message.offset < 0:
         raise invalid("offset is negative")
-    if where is None and orders == (Order(NAME, descending=True),):
+    filtered = {each.path for each in where.conditions()} if where else set()
+    if filtered <= {NAME} and orders == (Order(NAME, descending=True),):
         raise failed_precondition("Firestore does not support descending key scans")
     return Query(
         parent=parent,

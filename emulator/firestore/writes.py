@@ -149,6 +149,7 @@ class Batch:
         self.changed: dict[str, Stored | None] = {}
         self._database = database
         self._drafts: dict[str, Message | None] = {}
+        self._replaced: set[str] = set()
 
     def apply(self, writes: Sequence[PlannedWrite]) -> list[Message]:
         """Do the writes in their order; return their WriteResults. Raises Refusal."""
@@ -168,6 +169,7 @@ class Batch:
             self._drafts[path] = _content(current) if current else None
         if write.kind is Kind.DELETE:
             self._drafts[path] = None
+            self._replaced.add(path)  # what is written after this is another document
         if write.kind is not Kind.UPDATE:
             return []
         before = self._drafts[path]
@@ -186,6 +188,8 @@ class Batch:
         body = draft.SerializeToString(deterministic=True)
         if len(body) * _LARGEST_GROWTH > MAX_DOCUMENT_BYTES:
             _check_size(name, draft.fields)
+        if name.path in self._replaced:
+            current = None
         if current is None or current.wire[: current.body] != body:
             current = stored(name.path, body, current.created if current else self.time, self.time)
             self.changed[name.path] = current
@@ -220,7 +224,7 @@ def _check_repetition(before: str, version: int | None, write: PlannedWrite) -> 
 
 def _role(write: PlannedWrite) -> str:
     if write.kind is not Kind.UPDATE:
-        return write.kind.value
+        return str(write.kind.value)
     if write.condition.exists is False:
         return "insert"
     return "upsert" if write.condition == Condition() else "update"

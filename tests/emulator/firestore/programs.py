@@ -95,12 +95,13 @@ def _point(latitude: float, longitude: float) -> Any:
     return point
 
 
+flat = st.one_of(scalars, references)
 leaves = st.one_of(scalars, scalars, odd, references)
 values = st.one_of(
     leaves,
     leaves,
-    st.lists(leaves, max_size=3).map(value),
-    st.dictionaries(st.sampled_from(["x", "y z", "k"]), st.one_of(leaves, st.lists(leaves, max_size=2).map(value)), max_size=3).map(value),
+    st.lists(flat, max_size=3).map(value),
+    st.dictionaries(st.sampled_from(["x", "y z", "k"]), st.one_of(leaves, st.lists(flat, max_size=2).map(value)), max_size=3).map(value),
 )
 contents = st.dictionaries(st.sampled_from(["f", "g", "m", "q q"]), values, max_size=3)
 
@@ -121,7 +122,7 @@ def transforms(draw: st.DrawFn) -> Any:
         getattr(made, kind).CopyFrom(value(draw(numbers)))
     else:
         getattr(made, kind).SetInParent()
-        getattr(made, kind).values.extend(draw(st.lists(st.one_of(scalars, references), max_size=3)))
+        getattr(made, kind).values.extend(draw(st.lists(flat, max_size=3)))
     return made
 
 
@@ -203,7 +204,11 @@ def lists(draw: st.DrawFn) -> Step:
         pages = [page("")]
         while pages[-1].next_page_token:
             pages.append(page(pages[-1].next_page_token))
-        return [document for each in pages for document in each.documents]
+        documents = [document for each in pages for document in each.documents]
+        for document in documents:
+            if not document.HasField("create_time"):
+                document.ClearField("update_time")  # docs/emulator-firestore.md: missing documents have no times
+        return documents
 
     return step
 
@@ -240,7 +245,7 @@ def field_filters(draw: st.DrawFn) -> Any:
         return made
     made.field_filter.field.field_path = draw(st.sampled_from(_FIELD))
     if operator in {"IN", "NOT_IN", "ARRAY_CONTAINS_ANY"}:
-        made.field_filter.value.CopyFrom(value(draw(st.lists(leaves, min_size=1, max_size=3))))
+        made.field_filter.value.CopyFrom(value(draw(st.lists(flat, min_size=1, max_size=3))))
     else:
         made.field_filter.value.CopyFrom(draw(leaves if operator == "ARRAY_CONTAINS" else values))
     return made

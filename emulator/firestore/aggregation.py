@@ -81,8 +81,5 @@ def _parse(message: Message, alias: str) -> Aggregation:
 
 
 def result_of(aggregations: Sequence[Aggregation], documents: Sequence[Stored]) -> Message:
-    """All figures over the same documents: those that have every field that is added up, as the index has them."""
-    paths = [each.path for each in aggregations if each.path]
-    if paths:
-        documents = [each for each in documents if all(field_at(each.fields, path) is not None for path in paths)]
+    """All figures over the same documents."""
     return AggregationResult(aggregate_fields={each.alias: each.over(documents) for each in aggregations})

@@ -8,7 +8,6 @@ from emulator.firestore.clock import Clock
 from emulator.firestore.documents import Documents
 from emulator.firestore.faults import Faults
 from emulator.firestore.indexes import Declared, load_indexes, require_index
-from emulator.firestore.names import FieldPath
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.query import Query
 from emulator.firestore.storage import Storage, from_bytes, stored_from, to_bytes
@@ -46,10 +45,10 @@ class Engine:
         self.usage.writes[method] += len(writes) - deletes
         return done
 
-    def require_index(self, query: Query, aggregated: Sequence[FieldPath] = ()) -> None:
+    def require_index(self, query: Query) -> None:
         """Refuse a query that needs an index which is not declared, if that is wanted. Raises Refusal."""
         if self.indexes_required:
-            require_index(self.declared, query, aggregated)
+            require_index(self.declared, query)
 
     def clear(self) -> None:
         """Forget documents, transactions, usage and faults."""

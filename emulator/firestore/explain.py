@@ -39,6 +39,8 @@ def _index(query: Query) -> Message:
         f"{'__name__' if order.path == NAME else format_field_path(order.path)} {'DESC' if order.descending else 'ASC'}"
         for order in query.orders
     ]
+    if query.nearest:
+        fields.append(f"{format_field_path(query.nearest.path)} VECTOR<{len(query.nearest.vector)}>")
     scope = "Collection group" if query.everywhere else "Collection"
     index: Message = Struct()
     index.update({"query_scope": scope, "properties": f"({', '.join(fields)})"})

@@ -85,25 +85,23 @@ def _everywhere(declared: Mapping[str, Any]) -> bool:
     return bool(declared.get("queryScope", "COLLECTION") == "COLLECTION_GROUP")
 
 
-def require_index(declared: Declared, query: Query, aggregated: Sequence[FieldPath] = ()) -> None:
+def require_index(declared: Declared, query: Query) -> None:
     """Refuse a query that no declared index can answer. Raises Refusal that names the index."""
     if not query.collection_id:
         return
     alternatives = list(query.where.alternatives()) if query.where else [()]
     for conditions in alternatives:
-        missing = _missing(declared, query, conditions, aggregated)
+        missing = _missing(declared, query, conditions)
         if missing:
             raise _refused(query, missing)
 
 
-def _missing(
-    declared: Declared, query: Query, conditions: Iterable[Condition], aggregated: Sequence[FieldPath]
-) -> list[Part]:
+def _missing(declared: Declared, query: Query, conditions: Iterable[Condition]) -> list[Part]:
     """The index that one conjunction needs and does not have; empty if it can be answered."""
     listed = [each for each in conditions if each.path != NAME]
     contains = {each.path for each in listed if each.operator in CONTAINS}
     equal = {each.path for each in listed if not each.inequality and each.path not in contains}
-    tail = _tail(query, equal, aggregated)
+    tail = _tail(query, equal)
     prefix = [Part(path, ARRAY) for path in sorted(contains)] + [Part(path, ASCENDING) for path in sorted(equal)]
     wanted = [*prefix, *tail]
     if not wanted:
@@ -115,8 +113,8 @@ def _missing(
     return wanted
 
 
-def _tail(query: Query, equal: set[FieldPath], aggregated: Sequence[FieldPath]) -> list[Part]:
-    """The fields that results come ordered by, then those that are added up, then the vector."""
+def _tail(query: Query, equal: set[FieldPath]) -> list[Part]:
+    """The fields that results come ordered by, then the vector."""
     tail = [
         Part(order.path, DESCENDING if order.descending else ASCENDING)
         for order in query.orders
@@ -124,8 +122,6 @@ def _tail(query: Query, equal: set[FieldPath], aggregated: Sequence[FieldPath]) 
     ]
     if tail and tail[-1].path == NAME and (len(tail) == 1 or tail[-1].mode == tail[-2].mode):
         tail.pop()  # every index ends with the name, in the direction of its last field
-    named = {part.path for part in tail} | equal
-    tail += [Part(path, ASCENDING) for path in dict.fromkeys(aggregated) if path not in named]
     return [*tail, Part(query.nearest.path, VECTOR)] if query.nearest else tail
 
 

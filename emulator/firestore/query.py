@@ -5,7 +5,7 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#struct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
@@ -150,19 +150,16 @@ def _with_distance(found: Found, path: FieldPath | None, distance: float) -> Fou
     return Found(document._replace(wire=labelled.SerializeToString()), found.keys)
 
 
-def parse_query(parent: Name, message: Message) -> Query:
-    """Check a StructuredQuery. Raises Refusal."""
+def parse_query(parent: Name, message: Message, aggregated: Sequence[FieldPath] = ()) -> Query:
+    """Check a StructuredQuery. Fields that are aggregated are read from an index and so order it. Raises Refusal."""
     selector = _selector(message)
     where = parse_filter(message.where)
-    orders, explicit = _orders(message, where)
+    orders, explicit = _orders(message, where, aggregated)
     limit = message.limit.value if message.HasField("limit") else None
     if limit is not None and limit < 0:
         raise invalid("limit is negative")
     if message.offset < 0:
         raise invalid("offset is negative")
-    filtered = {each.path for each in where.conditions()} if where else set()
-    if filtered <= {NAME} and orders == (Order(NAME, descending=True),):
-        raise failed_precondition("Firestore does not support descending key scans")
     return Query(
         parent=parent,
         collection_id=selector.collection_id,
@@ -197,33 +194,32 @@ def _mask(message: Message) -> tuple[FieldPath, ...] | None:
     return tuple(path for path in paths if path != NAME)
 
 
-def _orders(message: Message, where: Filter | None) -> tuple[tuple[Order, ...], int]:
+def _orders(message: Message, where: Filter | None, aggregated: Sequence[FieldPath]) -> tuple[tuple[Order, ...], int]:
     """The orders that the query names, then those that follow from its inequalities, then the name."""
+    conditions = list(where.conditions()) if where else []
     if len(message.order_by) > _MAX_ORDERS:
         raise invalid(f"A query may be ordered by at most {_MAX_ORDERS} fields.")
     orders = [_order(each) for each in message.order_by]
+    if orders == [Order(NAME, descending=True)] and all(each.path == NAME for each in conditions):
+        raise failed_precondition("Firestore does not support descending key scans")
     explicit = len(orders)
     if len({order.path for order in orders}) < explicit:
         raise invalid("order by clause cannot contain duplicate fields")
-    inequalities = {each.path for each in where.conditions() if each.inequality} if where else set()
+    inequalities = {each.path for each in conditions if each.inequality}
     descending = bool(orders) and orders[-1].descending
     named = {order.path for order in orders}
     if NAME not in named:
-        implied = sorted(inequalities - named - {NAME}, key=format_field_path)
+        if any(each.path == NAME for each in conditions):
+            _check_after_name(set(aggregated) - named - inequalities)
+        implied = sorted((inequalities | set(aggregated)) - named - {NAME}, key=format_field_path)
         orders += [Order(path, descending) for path in implied] + [Order(NAME, descending)]
-        named |= inequalities
+        named |= inequalities | set(aggregated)
     if orders[-1].path != NAME:
         raise invalid("order by clause cannot contain more fields after the key")
     if inequalities - named:
         raise invalid("order by clause cannot contain more fields after the key")
+    _check_after_name(set(aggregated) - named)
     return tuple(orders), explicit
-
-
-def check_covered(query: Query, fields: Iterable[FieldPath]) -> None:
-    """Refuse fields that an index would have to have after the name."""
-    filtered = {each.path for each in query.where.conditions()} if query.where else set()
-    if NAME in filtered | {order.path for order in query.orders[: query.explicit]}:
-        _check_after_name(set(fields) - {order.path for order in query.orders})
 
 
 def _check_after_name(fields: set[FieldPath]) -> None:

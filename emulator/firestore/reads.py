@@ -16,7 +16,7 @@ from emulator.firestore.protocol import (
     RunAggregationQueryResponse,
     RunQueryResponse,
 )
-from emulator.firestore.query import Query, check_covered, parse_query
+from emulator.firestore.query import Query, parse_query
 from emulator.firestore.reading import Reading
 from emulator.firestore.usage import INDEX_ENTRIES_PER_READ
 from emulator.firestore.values import timestamp_of
@@ -42,13 +42,16 @@ class Reads:
             yield BatchGetDocumentsResponse(transaction=reading.began).SerializeToString()
         read_time = BatchGetDocumentsResponse(read_time=timestamp_of(reading.read_time)).SerializeToString()
         self._engine.usage.reads["BatchGetDocuments"] += len(names)
+        missing = []
         for name in names:
             where = reading.database if name.database == database else self._engine.documents.database(name.database)
             found = where.read(name.path, reading.at)
             if found:
                 yield with_document(masked(found, mask), read_time)
             else:
-                yield BatchGetDocumentsResponse(missing=str(name)).SerializeToString() + read_time
+                missing.append(str(name))
+        for each in missing:  # as production does; the order is not promised
+            yield BatchGetDocumentsResponse(missing=each).SerializeToString() + read_time
 
     async def RunQuery(self, request: Message) -> AsyncIterator[bytes]:
         """Run a query; the last message, or the only one, tells when it was true."""
@@ -78,11 +81,10 @@ class Reads:
     async def RunAggregationQuery(self, request: Message) -> AsyncIterator[bytes]:
         """Count, add up or average what a query finds."""
         asked = request.structured_aggregation_query
-        query = parse_query(parse_parent(request.parent), asked.structured_query)
         aggregations = parse_aggregations(asked)
         fields = [each.path for each in aggregations if each.path]
-        check_covered(query, fields)
-        self._engine.require_index(query, fields)
+        query = parse_query(parse_parent(request.parent), asked.structured_query, fields)
+        self._engine.require_index(query)
         reading = Reading(self._engine, query.parent.database, request)
         explain = request.explain_options if request.HasField("explain_options") else None
         if explain and not explain.analyze:

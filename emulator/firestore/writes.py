@@ -55,6 +55,8 @@ class Condition:
         if self.exists is True and not current:
             raise not_found(f"No document to update: {name}")
         stored = current.updated if current else 0
+        if current and (self.update_time or 0) > stored:
+            raise invalid(f"Invalid base version, it is greater than the stored version: {name}")
         if self.update_time is not None and self.update_time != stored:
             wanted = self.update_time
             raise failed_precondition(

@@ -45,7 +45,9 @@ class Run:
             if hasattr(message, "items"):
                 return {key: self.plain(each) for key, each in sorted(message.items())}
             return [self.plain(each) for each in message] if _listed(message) else message
-        shown = {each.name: self.plain(content) for each, content in message.ListFields() if each.name not in _UNCERTAIN}
+        shown = {
+            each.name: self.plain(content) for each, content in message.ListFields() if each.name not in _UNCERTAIN
+        }
         which = message.WhichOneof("value_type") if isinstance(message, p.Value) else None
         return shown | ({which: self.plain(getattr(message, which))} if which else {})
 
@@ -101,7 +103,9 @@ values = st.one_of(
     leaves,
     leaves,
     st.lists(flat, max_size=3).map(value),
-    st.dictionaries(st.sampled_from(["x", "y z", "k"]), st.one_of(leaves, st.lists(flat, max_size=2).map(value)), max_size=3).map(value),
+    st.dictionaries(
+        st.sampled_from(["x", "y z", "k"]), st.one_of(leaves, st.lists(flat, max_size=2).map(value)), max_size=3
+    ).map(value),
 )
 contents = st.dictionaries(st.sampled_from(["f", "g", "m", "q q"]), values, max_size=3)
 
@@ -117,7 +121,9 @@ def _masked(draw: st.DrawFn) -> tuple[dict[str, Any], list[str] | None]:
 @st.composite
 def transforms(draw: st.DrawFn) -> Any:
     made = p.FieldTransform(field_path=draw(st.sampled_from(FIELDS)))
-    kind = draw(st.sampled_from(["increment", "maximum", "minimum", "append_missing_elements", "remove_all_from_array"]))
+    kind = draw(
+        st.sampled_from(["increment", "maximum", "minimum", "append_missing_elements", "remove_all_from_array"])
+    )
     if kind in {"increment", "maximum", "minimum"}:
         getattr(made, kind).CopyFrom(value(draw(numbers)))
     else:
@@ -214,8 +220,10 @@ def lists(draw: st.DrawFn) -> Step:
 
 
 collection_ids = st.sampled_from(["", "c/a", "e/a", "c/b"]).map(
-    lambda parent: lambda run: run.firestore.call(
-        "ListCollectionIds", p.ListCollectionIdsRequest(parent=run.firestore.name(parent))
+    lambda parent: (
+        lambda run: run.firestore.call(
+            "ListCollectionIds", p.ListCollectionIdsRequest(parent=run.firestore.name(parent))
+        )
     )
 )
 
@@ -307,9 +315,7 @@ def aggregations(draw: st.DrawFn) -> Step:
             getattr(added, kind).field.field_path = draw(st.sampled_from(_FIELD))
 
     def step(run: Run) -> Any:
-        request = p.RunAggregationQueryRequest(
-            parent=run.firestore.root, structured_aggregation_query=asked
-        )
+        request = p.RunAggregationQueryRequest(parent=run.firestore.root, structured_aggregation_query=asked)
         return [each.result for each in run.firestore.call("RunAggregationQuery", request)]
 
     return step
@@ -318,6 +324,9 @@ def aggregations(draw: st.DrawFn) -> Step:
 query_steps = queries().map(_asked)
 programs = st.tuples(
     st.lists(commits(), min_size=1, max_size=4),
-    st.lists(st.one_of(commits(), commits(), batches(), gets(), lists(), collection_ids, query_steps, aggregations()), max_size=6),
+    st.lists(
+        st.one_of(commits(), commits(), batches(), gets(), lists(), collection_ids, query_steps, aggregations()),
+        max_size=6,
+    ),
     st.lists(st.one_of(query_steps, query_steps, query_steps, aggregations()), max_size=5),
 ).map(lambda parts: [step for part in parts for step in part])

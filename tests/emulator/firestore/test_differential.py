@@ -40,9 +40,7 @@ def both(official_address: str) -> Iterator[tuple[RawFirestore, RawFirestore]]:
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=UNHEALTHY)
 @given(program=programs)
-def test_random_programs_give_the_same_on_both(
-    both: tuple[RawFirestore, RawFirestore], program: list[Step]
-) -> None:
+def test_random_programs_give_the_same_on_both(both: tuple[RawFirestore, RawFirestore], program: list[Step]) -> None:
     official, embedded = (Run(cleared(each)) for each in both)
     for number, step in enumerate(program):
         expected = official.do(step)

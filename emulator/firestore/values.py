@@ -108,9 +108,9 @@ def key_of(value: Message) -> Key:
 
 
 def field_at(fields: Mapping[str, Message], path: FieldPath) -> Message | None:
-    """The value at a field path, None where a map on the way or the field itself is missing."""
+    """The value at a field path, None where a map on the way or the field itself is missing. Vectors have no fields."""
     for segment in path[:-1]:
-        if segment not in fields:
+        if segment not in fields or is_vector(fields[segment]):
             return None
         fields = fields[segment].map_value.fields
     return fields.get(path[-1])

@@ -23,6 +23,7 @@ from emulator.firestore.values import (
     check_fields,
     document_size,
     field_at,
+    is_vector,
     micros,
     timestamp_of,
 )
@@ -267,6 +268,8 @@ def _set_fields(fields: Message, write: PlannedWrite) -> None:
 def set_field(fields: Message, path: FieldPath, value: Message) -> None:
     """Put a value at a field path; what is in the way and no map becomes one."""
     for segment in path[:-1]:
+        if is_vector(fields[segment]):
+            fields[segment].Clear()
         fields[segment].map_value.SetInParent()
         fields = fields[segment].map_value.fields
     fields[path[-1]].CopyFrom(value)
@@ -275,7 +278,8 @@ def set_field(fields: Message, path: FieldPath, value: Message) -> None:
 def remove_field(fields: Message, path: FieldPath) -> None:
     """Remove the field at a path, if there is one."""
     for segment in path[:-1]:
-        if segment not in fields or fields[segment].WhichOneof("value_type") != "map_value":
+        inner = fields.get(segment)
+        if inner is None or inner.WhichOneof("value_type") != "map_value" or is_vector(inner):
             return
         fields = fields[segment].map_value.fields
     fields.pop(path[-1], None)

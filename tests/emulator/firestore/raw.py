@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,13 +52,9 @@ class RawFirestore:
         except grpc.RpcError as error:
             raise Refused(error.code().name, error.details()) from None
 
-    def converse(self, method: str, requests: Iterable[Any]) -> Any:
-        """A stream both ways."""
-        return self.channel.stream_stream(
-            f"/google.firestore.v1.Firestore/{method}",
-            request_serializer=lambda each: each.SerializeToString(),
-            response_deserializer=getattr(protocol, f"{method}Response").FromString,
-        )(iter(requests), metadata=[("authorization", "Bearer owner")])
+    def converse(self, method: str) -> Conversation:
+        """Open a stream both ways."""
+        return Conversation(self, method)
 
     def commit(self, *writes: Any, transaction: bytes = b"") -> Any:
         request = protocol.CommitRequest(database=self.database, writes=writes, transaction=transaction)
@@ -85,6 +82,33 @@ class RawFirestore:
     def query(self, query: Any, parent: str = "", **fields: Any) -> list[Any]:
         request = protocol.RunQueryRequest(parent=self.name(parent), structured_query=query, **fields)
         return [each.document for each in self.call("RunQuery", request) if each.HasField("document")]
+
+
+class Conversation:
+    """A stream both ways that stays open until it is closed."""
+
+    def __init__(self, firestore: RawFirestore, method: str) -> None:
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        metadata = [("authorization", "Bearer owner"), ("google-cloud-resource-prefix", firestore.database)]
+        self._call = firestore.channel.stream_stream(
+            f"/google.firestore.v1.Firestore/{method}",
+            request_serializer=lambda each: each.SerializeToString(),
+            response_deserializer=getattr(protocol, f"{method}Response").FromString,
+        )(iter(self._requests.get, None), timeout=20.0, metadata=metadata)
+
+    def send(self, request: Any) -> None:
+        self._requests.put(request)
+
+    def receive(self) -> Any:
+        """The next answer. Raises Refused."""
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            raise Refused(error.code().name, error.details()) from None
+
+    def close(self) -> None:
+        self._requests.put(None)
+        self._call.cancel()
 
 
 def _answer_of(method: str) -> Any:

@@ -10,13 +10,28 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+from emulator.firestore.bson import (
+    ARRAY,
+    BOOLEAN,
+    BYTES,
+    GEO_POINT,
+    MAP,
+    NAN,
+    NULL,
+    NUMBER,
+    REFERENCE,
+    STRING,
+    TIMESTAMP,
+    VECTOR,
+    bson_key,
+    bson_kind,
+    check_bson,
+)
 from emulator.firestore.names import FieldPath, format_field_path, name_key, parse_document, reserved
 from emulator.firestore.protocol import Message, Timestamp, Value
 from emulator.firestore.refusals import invalid
 
 Key: TypeAlias = tuple[Any, ...]
-
-NULL, BOOLEAN, NAN, NUMBER, TIMESTAMP, STRING, BYTES, REFERENCE, GEO_POINT, ARRAY, VECTOR, MAP = range(12)
 
 MAX_DEPTH: Final = 20
 MAX_DOCUMENT_BYTES: Final = 1_048_576
@@ -80,6 +95,8 @@ def _map_key(value: Message) -> Key:
     if is_vector(value):
         numbers = vector_of(value)
         return (VECTOR, len(numbers), tuple(numbers))
+    if kind := bson_kind(value):
+        return bson_key(kind, value)
     fields = value.map_value.fields
     return (MAP, tuple((name.encode(), key_of(fields[name])) for name in sorted(fields, key=str.encode)))
 
@@ -140,6 +157,8 @@ def _check_map(value: Message, depth: int, path: FieldPath) -> None:
         raise invalid(f"Property {path[0] if path else ''} contains an invalid nested entity.")
     if is_vector(value):
         _check_vector(value)
+    elif kind := bson_kind(value):
+        check_bson(kind, value)
     else:
         check_fields(value.map_value.fields, depth + 1, path)
 

@@ -40,17 +40,17 @@ class RawFirestore:
 
     def call(self, method: str, request: Any, seconds: float = 20.0) -> Any:
         """The answer, or the list of answers of a streaming read. Raises Refused."""
-        made = self.channel.unary_stream if method in _STREAMED else self.channel.unary_unary
+        made: Any = self.channel.unary_stream if method in _STREAMED else self.channel.unary_unary
         call = made(
             f"/google.firestore.v1.Firestore/{method}",
-            request_serializer=lambda each: each if isinstance(each, bytes) else each.SerializeToString(),
+            request_serializer=_wire,
             response_deserializer=_answer_of(method).FromString,
         )
         try:
             answer = call(request, timeout=seconds, metadata=[("authorization", "Bearer owner")])
             return list(answer) if method in _STREAMED else answer
         except grpc.RpcError as error:
-            raise Refused(error.code().name, error.details()) from None
+            raise Refused(error.code().name, error.details() or "") from None
 
     def converse(self, method: str) -> Conversation:
         """Open a stream both ways."""
@@ -89,7 +89,7 @@ class Conversation:
 
     def __init__(self, firestore: RawFirestore, method: str) -> None:
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        metadata = [("authorization", "Bearer owner"), ("google-cloud-resource-prefix", firestore.database)]
+        metadata = (("authorization", "Bearer owner"), ("google-cloud-resource-prefix", firestore.database))
         self._call = firestore.channel.stream_stream(
             f"/google.firestore.v1.Firestore/{method}",
             request_serializer=lambda each: each.SerializeToString(),
@@ -104,11 +104,15 @@ class Conversation:
         try:
             return next(self._call)
         except grpc.RpcError as error:
-            raise Refused(error.code().name, error.details()) from None
+            raise Refused(error.code().name, error.details() or "") from None
 
     def close(self) -> None:
         self._requests.put(None)
         self._call.cancel()
+
+
+def _wire(request: Any) -> bytes:
+    return bytes(request if isinstance(request, bytes) else request.SerializeToString())
 
 
 def _answer_of(method: str) -> Any:

@@ -42,7 +42,7 @@ def to_query(firestore: RawFirestore, limit: int = 0, **changes: Any) -> Any:
 
 def told(stream: Conversation) -> tuple[list[str], Any]:
     """What is told until the next snapshot, and the snapshot."""
-    lines = []
+    lines: list[str] = []
     while True:
         answer = stream.receive()
         which = answer.WhichOneof("response_type")

@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore as client_library
 
 from emulator.firestore.server import FirestoreServer
@@ -15,13 +14,13 @@ from emulator.firestore.server import FirestoreServer
 @pytest.fixture
 def client(shared_server: FirestoreServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", shared_server.address)
-    return client_library.Client(project=f"client-{id(request)}", credentials=AnonymousCredentials())
+    return client_library.Client(project=f"client-{id(request)}")
 
 
 def test_a_contended_transaction_is_retried_until_it_succeeds(client: Any) -> None:
     counter = client.collection("c").document("counter")
 
-    @client_library.transactional  # type: ignore[untyped-decorator]
+    @client_library.transactional
     def count(transaction: Any) -> None:
         found = counter.get(transaction=transaction)
         transaction.set(counter, {"n": (found.get("n") if found.exists else 0) + 1})

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,12 +60,8 @@ def test_of_two_that_read_the_same_one_is_aborted(serve: Serve, connect: Connect
     for each in (first, second):
         firestore.get("c/a", transaction=each)
     with ThreadPoolExecutor(2) as pool:
-        commits = [
-            pool.submit(
-                outcome, lambda one=one: firestore.commit(firestore.update("c/a", fields(n=1)), transaction=one)
-            )
-            for one in (first, second)
-        ]
+        write = firestore.update("c/a", fields(n=1))
+        commits = [pool.submit(outcome, partial(firestore.commit, write, transaction=each)) for each in (first, second)]
         assert sorted(each.result() for each in commits) == ["ABORTED", "OK"]
 
 

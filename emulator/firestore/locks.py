@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from emulator.firestore.documents import Stored
+from emulator.firestore.documents import Change, Stored
 from emulator.firestore.refusals import aborted
 
 Matches: TypeAlias = Callable[[str, Stored | None, Stored | None], bool]
@@ -37,6 +37,10 @@ class Owner:
     waits_for: frozenset[Owner] = frozenset()
     wake: asyncio.Future[None] | None = None
 
+    def minds(self, changes: Iterable[Change]) -> bool:
+        """Whether one of the changes would change the answer of one of its queries."""
+        return any(matches(*change) for change in changes for matches in self.queries)
+
 
 class Locks:
     """The locks of one database."""
@@ -61,14 +65,14 @@ class Locks:
         owner.queries.append(matches)
         self._with_queries.add(owner)
 
-    async def write(self, owner: Owner, paths: Iterable[str], conflicts: Callable[[Matches], bool]) -> None:
-        """Wait until nobody else holds what is to be written. Raises Refusal (ABORTED).
+    async def write(self, owner: Owner, paths: Iterable[str], foreseen: Callable[[], list[Change]]) -> None:
+        """Wait until nobody else holds what is to be written, or asked for what would change. Raises Refusal (ABORTED).
 
         The caller writes before it awaits anything else.
         """
         owner.wants = frozenset(paths)
         try:
-            await self._until_free(owner, lambda: self._holders_in_the_way(owner, conflicts))
+            await self._until_free(owner, lambda: self._holders_in_the_way(owner, foreseen))
         finally:
             owner.wants = frozenset()
 
@@ -98,12 +102,11 @@ class Locks:
                 found |= {each for each in self._waiting if each is not owner and path in each.wants}
         return found
 
-    def _holders_in_the_way(self, owner: Owner, conflicts: Callable[[Matches], bool]) -> set[Owner]:
+    def _holders_in_the_way(self, owner: Owner, foreseen: Callable[[], list[Change]]) -> set[Owner]:
         found = {each for path in owner.wants for each in self._holders.get(path, ()) if each is not owner}
-        for each in self._with_queries:
-            if each is not owner and each not in found and any(map(conflicts, each.queries)):
-                found.add(each)
-        return found
+        asking = self._with_queries - found - {owner}
+        changes = foreseen() if asking else []
+        return found | {each for each in asking if each.minds(changes)}
 
     async def _until_free(self, owner: Owner, in_the_way: Callable[[], set[Owner]]) -> None:
         blockers = in_the_way()

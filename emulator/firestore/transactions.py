@@ -102,6 +102,8 @@ class Transactions:
             raise invalid("The referenced transaction has expired or is no longer valid.")
         if found.lost:
             raise aborted(CONTENTION)
+        if found.at is not None:
+            self._documents.check_read_time(found.at)
         found.used = self._clock.now()
         return found
 
@@ -133,6 +135,7 @@ class Transactions:
         try:
             await self._lock(database, owner, writes)
             if transaction:
+                self.find(transaction_id, database)  # it may have been rolled back while it waited
                 self._check_unchanged(transaction)
             return self._write(database, writes)
         finally:
@@ -167,11 +170,8 @@ class Transactions:
         if self._concurrency is Concurrency.OPTIMISTIC or not writes:
             return
         self._expire()
-
-        def conflicts(matches: Matches) -> bool:
-            return any(matches(each.path, each.before, each.after) for each in self._foreseen(database, writes))
-
-        await self._locks_of(database).write(owner, {write.name.path for write in writes}, conflicts)
+        paths = {write.name.path for write in writes}
+        await self._locks_of(database).write(owner, paths, lambda: self._foreseen(database, writes))
 
     def _foreseen(self, database: str, writes: Sequence[PlannedWrite]) -> list[Change]:
         """What the writes would change now; nothing if they would be refused."""
@@ -202,11 +202,7 @@ class Transactions:
             return
         for transaction in self._open.values():
             if transaction.database == commit.database and transaction.owner.queries:
-                transaction.lost |= any(
-                    matches(change.path, change.before, change.after)
-                    for matches in transaction.owner.queries
-                    for change in commit.changes
-                )
+                transaction.lost |= transaction.owner.minds(commit.changes)
 
     def _end(self, transaction: Transaction) -> None:
         if self._open.pop(transaction.id, None):

@@ -69,6 +69,7 @@ class Condition:
     path: FieldPath
     operator: str
     test: Test
+    keys: tuple[Key, ...] = ()
     branches: int = 1
     never: bool = False
     """No comparison with null or NaN holds; clients ask for those with unary filters."""
@@ -180,7 +181,7 @@ def _parse_field(message: Message) -> Condition:
     keys = [key_of(each) for each in given]
     if (_NULL_KEY in keys and operator in _RANGES | _NEGATIONS) or (keys == [_NAN_KEY] and operator in _RANGES):
         return Condition(path, operator, lambda _key: False, never=True)
-    return Condition(path, operator, _TESTS[operator](keys), branches)
+    return Condition(path, operator, _TESTS[operator](keys), tuple(keys), branches)
 
 
 def _listed(operator: str, value: Message) -> list[Message]:
@@ -226,7 +227,7 @@ def _check_combination(parsed: Filter, conditions: list[Condition]) -> None:
     if "NOT_IN" in operators and ({"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed)):
         raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
     for each in parsed.alternatives():
-        if sum(1 for condition in each if condition.operator in CONTAINS) > 1:
+        if len({(condition.path, condition.keys) for condition in each if condition.operator in CONTAINS}) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
     unequal = {each.path for each in conditions if each.inequality}
     if unequal and NAME not in unequal and any(each.path == NAME for each in conditions):

@@ -1,0 +1,72 @@
+"""Everything that the methods share: documents, transactions, usage, faults, indexes and storage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulator.firestore.clock import Clock
+from emulator.firestore.documents import Documents
+from emulator.firestore.faults import Faults
+from emulator.firestore.indexes import Declared, load_indexes, require_index
+from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.query import Query
+from emulator.firestore.storage import Storage, from_bytes, stored_from, to_bytes
+from emulator.firestore.transactions import CommitOutcome, Transactions
+from emulator.firestore.usage import Usage
+from emulator.firestore.writes import Kind, PlannedWrite
+
+
+class Engine:
+    """One server's state. Everything happens on one event loop, so nothing here needs a lock."""
+
+    def __init__(self, options: FirestoreOptions) -> None:
+        """Start with what the storage holds, or empty."""
+        self.options = options
+        self.clock = Clock()
+        self.usage = Usage()
+        self.faults = Faults()
+        self.declared = load_indexes(options.indexes) if options.indexes else Declared()
+        self.indexes_required = options.indexes is not None and options.require_indexes
+        self.documents = Documents(self.clock, options.history_seconds, options.history_bytes)
+        self.transactions = Transactions(self.documents, self.clock, options.concurrency, options.lock_wait_seconds)
+        self._storage = Storage(options.storage) if options.storage else None
+        if self._storage:
+            self.documents.replace(map(stored_from, self._storage.load()))
+            self.documents.observers.append(self._storage.observe)
+        self.documents.observers += [self.usage.observe, self.transactions.observe]
+
+    async def commit(
+        self, method: str, database: str, writes: Sequence[PlannedWrite], transaction: bytes
+    ) -> CommitOutcome:
+        """Do all writes or none, and count them. Raises Refusal."""
+        done = await self.transactions.commit(database, writes, transaction)
+        deletes = sum(1 for write in writes if write.kind is Kind.DELETE)
+        self.usage.deletes[method] += deletes
+        self.usage.writes[method] += len(writes) - deletes
+        return done
+
+    def require_index(self, query: Query) -> None:
+        """Refuse a query that needs an index which is not declared, if that is wanted. Raises Refusal."""
+        if self.indexes_required:
+            require_index(self.declared, query)
+
+    def clear(self) -> None:
+        """Forget documents, transactions, usage and faults."""
+        self.transactions.clear()
+        self.documents.replace([])
+        self.usage.clear()
+        self.faults.clear()
+
+    def snapshot(self) -> bytes:
+        """All documents as they are."""
+        return to_bytes(document for _, document in self.documents.everything())
+
+    def restore(self, snapshot: bytes) -> None:
+        """Put the documents of a snapshot in the place of all; open transactions end."""
+        self.transactions.clear()
+        self.documents.replace(map(stored_from, from_bytes(snapshot)))
+
+    def close(self) -> None:
+        """Close the storage."""
+        if self._storage:
+            self._storage.close()

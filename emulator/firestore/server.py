@@ -1,0 +1,156 @@
+"""The server: in this process on a thread with its own event loop, and controlled from any other thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Final, Self, TypeVar
+
+import grpc.aio
+
+from emulator.firestore.clock import Clock
+from emulator.firestore.control import control_handlers
+from emulator.firestore.engine import Engine
+from emulator.firestore.faults import Fault
+from emulator.firestore.methods import handlers
+from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.requests import LARGEST_REQUEST
+from emulator.firestore.ttl import sweep
+
+_GRACE_SECONDS: Final = 0.2
+_ROOM: Final = 1024 * 1024
+"""Requests a little too large still arrive, so that they can be refused by name."""
+
+_T = TypeVar("_T")
+
+
+@contextlib.asynccontextmanager
+async def serving(engine: Engine) -> AsyncIterator[int]:
+    """Listen and sweep until the end of the block; gives the port. Raises RuntimeError when the port is taken."""
+    options = engine.options
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", LARGEST_REQUEST + _ROOM),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    server.add_generic_rpc_handlers((handlers(engine), control_handlers(engine)))
+    port = server.add_insecure_port(f"{options.host}:{options.port}")
+    await server.start()
+    sweeping = asyncio.create_task(_sweep(engine)) if engine.declared.ttl else None
+    try:
+        yield port
+    finally:
+        if sweeping:
+            sweeping.cancel()
+        await server.stop(_GRACE_SECONDS)
+        engine.close()
+
+
+async def _sweep(engine: Engine) -> None:
+    while True:
+        await asyncio.sleep(engine.options.ttl_seconds)
+        await sweep(engine, engine.declared.ttl)
+
+
+class FirestoreServer:
+    """An embedded Firestore for this process; ``address`` is the value of FIRESTORE_EMULATOR_HOST."""
+
+    def __init__(self, options: FirestoreOptions | None = None) -> None:
+        """Prepare; nothing is started yet."""
+        self._options = options or FirestoreOptions()
+        self._engine = Engine(self._options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping: asyncio.Event | None = None
+        self._port = 0
+
+    def start(self) -> None:
+        """Start on a thread and return when it answers. Raises RuntimeError when the port is taken."""
+        started: Future[int] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(started)), name="firestore", daemon=True)
+        self._thread.start()
+        self._port = started.result()
+
+    def stop(self) -> None:
+        """Finish what is running and stop; calling it twice, or before start, does nothing."""
+        if self._thread and self._loop and self._stopping:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+        self._thread = self._loop = self._stopping = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"{self._options.host}:{self._port}"
+
+    @property
+    def clock(self) -> Clock:
+        """The server's clock."""
+        return self._engine.clock
+
+    def reset(self) -> None:
+        """Forget all documents, transactions, counters and faults."""
+        self._on_loop(self._engine.clear)
+
+    def snapshot(self) -> bytes:
+        """All documents as they are."""
+        return self._on_loop(self._engine.snapshot)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Put the documents of a snapshot in the place of all; open transactions end."""
+        self._on_loop(lambda: self._engine.restore(snapshot))
+
+    def usage(self) -> dict[str, object]:
+        """What has been read, written and deleted so far."""
+        return self._on_loop(self._engine.usage.report)
+
+    def inject(self, fault: Fault) -> None:
+        """Let calls fail or be late."""
+        self._on_loop(lambda: self._engine.faults.add(fault))
+
+    def sweep(self) -> int:
+        """Delete now what TTL policies say has expired; return how many documents that were."""
+        return self._await(sweep(self._engine, self._engine.declared.ttl))
+
+    def require_indexes(self, *, wanted: bool) -> None:
+        """Refuse queries that need an index which is not declared, or stop to."""
+        self._engine.indexes_required = wanted
+
+    def _on_loop(self, act: Callable[[], _T]) -> _T:
+        """Run on the server's loop, where the state lives."""
+        if self._loop is None:
+            return act()
+
+        async def run() -> _T:
+            return act()
+
+        return self._await(run())
+
+    def _await(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._loop is None:
+            return asyncio.run(work)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _main(self, started: Future[int]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with serving(self._engine) as port:
+                started.set_result(port)
+                await self._stopping.wait()
+        except BaseException as error:  # noqa: BLE001  # whoever starts the server must learn of it
+            if not started.done():
+                started.set_exception(error)

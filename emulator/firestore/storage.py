@@ -1,0 +1,72 @@
+"""Documents in one SQLite file, written with every commit and read at the start; and all documents as bytes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from emulator.firestore.documents import Commit, Stored
+from emulator.firestore.names import parse_document
+from emulator.firestore.protocol import Document, ListDocumentsResponse, Message
+from emulator.firestore.values import micros
+
+
+class Storage:
+    """One file. Only the server's thread writes to it."""
+
+    def __init__(self, file: Path) -> None:
+        """Open the file, made if it is not there."""
+        self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = OFF")  # outlives this process, not a power cut
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, wire BLOB NOT NULL) WITHOUT ROWID"
+        )
+
+    def load(self) -> Iterator[bytes]:
+        """All documents on the wire."""
+        for (wire,) in self._connection.execute("SELECT wire FROM documents ORDER BY name"):
+            yield wire
+
+    def observe(self, commit: Commit) -> None:
+        """Write what a commit changed, all or nothing."""
+        self._connection.execute("BEGIN")
+        for change in commit.changes:
+            name = f"{commit.database}/documents/{change.path}"
+            if change.after:
+                self._connection.execute("REPLACE INTO documents VALUES (?, ?)", (name, change.after.wire))
+            else:
+                self._connection.execute("DELETE FROM documents WHERE name = ?", (name,))
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def to_bytes(documents: Iterable[Stored]) -> bytes:
+    """All these documents as one piece."""
+    snapshot = ListDocumentsResponse()
+    for document in documents:
+        snapshot.documents.add().ParseFromString(document.wire)
+    wire: bytes = snapshot.SerializeToString()
+    return wire
+
+
+def from_bytes(snapshot: bytes) -> Iterator[bytes]:
+    """The documents on the wire, as :func:`to_bytes` put them together."""
+    for document in ListDocumentsResponse.FromString(snapshot).documents:
+        yield document.SerializeToString()
+
+
+def stored_from(wire: bytes) -> tuple[str, Stored]:
+    """The database and the stored form of a document on the wire."""
+    document: Message = Document.FromString(wire)
+    name = parse_document(document.name)
+    created, updated = micros(document.create_time), micros(document.update_time)
+    times = Document(create_time=document.create_time, update_time=document.update_time)
+    document.ClearField("create_time")
+    document.ClearField("update_time")
+    body = document.SerializeToString(deterministic=True)
+    return name.database, Stored(name.path, created, updated, body + times.SerializeToString(), len(body))

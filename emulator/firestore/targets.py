@@ -1,0 +1,143 @@
+"""What a listener listens to: documents by name, or a query; and what has changed since it was last told.
+
+https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google.firestore.v1.Target
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from emulator.firestore.documents import Database, Stored
+from emulator.firestore.names import Name, parse_document
+from emulator.firestore.protocol import ListenResponse, Message
+from emulator.firestore.query import Query
+from emulator.firestore.refusals import invalid
+from emulator.firestore.values import timestamp_of
+from emulator.firestore.wire import varint, with_document
+from emulator.firestore.writes import masked
+
+_DOCUMENT_CHANGE = b"\x1a"  # field 3 of ListenResponse, length-delimited
+
+
+class Source(Protocol):
+    """Where the documents of a target come from."""
+
+    def all(self, at: int | None) -> dict[str, Stored]:
+        """All documents of the target, now or at a past time, by path."""
+        ...
+
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
+        """All documents now, given those shown before and the paths that were written since."""
+        ...
+
+    def wire(self, document: Stored) -> bytes:
+        """A document as the listener wants it."""
+        ...
+
+
+class NamedDocuments:
+    """A list of documents."""
+
+    def __init__(self, database: Database, names: Iterable[str]) -> None:
+        """Check the names. Raises Refusal."""
+        self._database = database
+        self.paths = [parse_document(name).path for name in names]
+        if not self.paths:
+            raise invalid("A documents target must name at least one document.")
+
+    def all(self, at: int | None) -> dict[str, Stored]:
+        """Those that exist."""
+        return {path: found for path in self.paths if (found := self._database.read(path, at))}
+
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
+        """Those that exist, read again if one was written."""
+        return self.all(None) if not changed.isdisjoint(self.paths) else dict(shown)
+
+    def wire(self, document: Stored) -> bytes:
+        """The whole document."""
+        return document.wire
+
+
+class QueriedDocuments:
+    """The answer of a query."""
+
+    def __init__(self, database: Database, query: Query) -> None:
+        """Listen to a query that was checked."""
+        self._database = database
+        self._query = query
+        self._cut = query.limit is not None or query.offset > 0 or query.nearest is not None
+
+    def all(self, at: int | None) -> dict[str, Stored]:
+        """The answer, in order."""
+        return {each.document.path: each.document for each in self._query.run(self._database, at)}
+
+    def again(self, shown: Mapping[str, Stored], changed: AbstractSet[str]) -> dict[str, Stored]:
+        """The answer; without a limit only the documents that were written are looked at."""
+        touched = [path for path in changed if self._query.in_scope(path)]
+        if not touched:
+            return dict(shown)
+        if self._cut:
+            return self.all(None)
+        now = dict(shown)
+        for path in touched:
+            found = self._query.accepts(self._database.read(path))
+            now.pop(path, None)
+            if found:
+                now[path] = found.document
+        return now
+
+    def wire(self, document: Stored) -> bytes:
+        """The document with the fields that the query selects."""
+        return masked(document, self._query.mask)
+
+
+class Target:
+    """One target of a stream, and what its listener has been shown."""
+
+    def __init__(self, number: int, database: Database, source: Source) -> None:
+        """Nothing has been shown yet."""
+        self.number = number
+        self.source = source
+        self._database = database
+        self._shown: dict[str, Stored] = {}
+
+    def resume(self, at: int) -> None:
+        """Take it that the listener knows what was there at a time."""
+        self._shown = self.source.all(at)
+
+    def first(self, read_time: int, *, resumed: bool) -> list[bytes]:
+        """What the listener must be told to know all of it."""
+        before = self._shown if resumed else {}
+        answers = self._differences(before, self.source.all(None), read_time)
+        if isinstance(self.source, NamedDocuments) and not resumed:
+            missing = [path for path in self.source.paths if path not in self._shown]
+            answers += [self._gone(path, read_time) for path in missing]
+        return answers
+
+    def next(self, changed: AbstractSet[str], read_time: int) -> list[bytes]:
+        """What the listener must be told after these paths were written."""
+        return self._differences(self._shown, self.source.again(self._shown, changed), read_time)
+
+    def _differences(self, before: Mapping[str, Stored], after: dict[str, Stored], read_time: int) -> list[bytes]:
+        answers = [self._gone(path, read_time) for path in before if path not in after]
+        answers += [self._changed(each) for path, each in after.items() if before.get(path) is not each]
+        self._shown = after
+        return answers
+
+    def _changed(self, document: Stored) -> bytes:
+        change = ListenResponse().document_change
+        change.target_ids.append(self.number)
+        wire = with_document(self.source.wire(document), change.SerializeToString())
+        return _DOCUMENT_CHANGE + varint(len(wire)) + wire
+
+    def _gone(self, path: str, read_time: int) -> bytes:
+        answer: Message = ListenResponse()
+        exists = self._database.read(path) is not None
+        gone = answer.document_remove if exists else answer.document_delete
+        gone.document = str(Name(self._database.name, tuple(path.split("/"))))
+        gone.removed_target_ids.append(self.number)
+        gone.read_time.CopyFrom(timestamp_of(read_time))
+        wire: bytes = answer.SerializeToString()
+        return wire

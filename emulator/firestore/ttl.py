@@ -1,0 +1,42 @@
+"""TTL policies: documents whose time has come are deleted, as nobody's transaction.
+
+Production deletes within a day; here the next sweep does. https://firebase.google.com/docs/firestore/ttl
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from emulator.firestore.documents import Database, Stored
+from emulator.firestore.engine import Engine
+from emulator.firestore.names import FieldPath, Name
+from emulator.firestore.refusals import Refusal
+from emulator.firestore.values import field_at, micros
+from emulator.firestore.writes import Condition, Kind, PlannedWrite
+
+
+async def sweep(engine: Engine, policies: Iterable[tuple[str, FieldPath]]) -> int:
+    """Delete what has expired; return how many documents that were."""
+    now, deleted = engine.clock.now(), 0
+    for collection_id, path in policies:
+        for database in list(engine.documents.databases.values()):
+            for document in list(_expired(database, collection_id, path, now)):
+                deleted += await _delete(engine, database.name, document)
+    return deleted
+
+
+def _expired(database: Database, collection_id: str, path: FieldPath, now: int) -> Iterator[Stored]:
+    for document in database.scan("", collection_id, None, everywhere=True):
+        value = field_at(document.fields, path)
+        if value is not None and value.HasField("timestamp_value") and micros(value.timestamp_value) <= now:
+            yield document
+
+
+async def _delete(engine: Engine, database: str, document: Stored) -> int:
+    name = Name(database, tuple(document.path.split("/")))
+    unchanged = Condition(update_time=document.updated)
+    try:
+        await engine.commit("TTL", database, [PlannedWrite(Kind.DELETE, name, unchanged, {}, None, ())], b"")
+    except Refusal:
+        return 0  # somebody wrote it, or holds it: the next sweep looks again
+    return 1

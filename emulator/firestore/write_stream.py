@@ -1,0 +1,45 @@
+"""The Write stream: a handshake that names the stream, then commits in order, each answered.
+
+https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google.firestore.v1.WriteRequest
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from emulator.firestore.engine import Engine
+from emulator.firestore.names import parse_database
+from emulator.firestore.protocol import Message, WriteRequest, WriteResponse
+from emulator.firestore.refusals import invalid
+from emulator.firestore.requests import parse
+from emulator.firestore.values import timestamp_of
+from emulator.firestore.writes import plan_write
+
+
+async def write_stream(engine: Engine, requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Answer each request of a stream. Raises Refusal, which ends it."""
+    database, stream_id, number = "", "", 0
+    async for received in requests:
+        request = parse(WriteRequest, received)
+        if not database:
+            database = parse_database(request.database)
+            stream_id = request.stream_id or secrets.token_hex(8)
+            if request.writes:
+                raise invalid("The first request of a write stream must not contain writes.")
+            response: Message = WriteResponse(stream_id=stream_id)
+        else:
+            response = await _committed(engine, database, request)
+        number += 1
+        response.stream_token = number.to_bytes(8)
+        yield response.SerializeToString()
+
+
+async def _committed(engine: Engine, database: str, request: Message) -> Message:
+    if request.database and request.database != database:
+        raise invalid("A stream writes to one database.")
+    if not request.stream_token:
+        raise invalid("stream_token must be set in every request but the first.")
+    writes = [plan_write(write, database) for write in request.writes]
+    done = await engine.commit("Write", database, writes, b"")
+    return WriteResponse(write_results=done.results, commit_time=timestamp_of(done.commit.time))

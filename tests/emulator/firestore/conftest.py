@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import CloudPlace
+from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.server import FirestoreServer
+from emulator.official import OfficialCloud
+from emulator.ports import Ports
+from emulator.probes import wait_until_ready
+from emulator.processes import Guard
+from tests.emulator.firestore.raw import RawFirestore
+
+Serve = Callable[..., FirestoreServer]
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[FirestoreServer]:
+    """One server with the default options; each test has a database of its own in it."""
+    with FirestoreServer() as server:
+        yield server
+
+
+@pytest.fixture
+def firestore(shared_server: FirestoreServer) -> Iterator[RawFirestore]:
+    """An empty database."""
+    client = RawFirestore(shared_server.address, f"test-{secrets.token_hex(4)}")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start servers with options of the test's own."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(FirestoreServer(FirestoreOptions(**options)))
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[FirestoreServer], RawFirestore]]:
+    """Connect to such a server."""
+    with ExitStack() as stack:
+
+        def client(server: FirestoreServer) -> RawFirestore:
+            made = RawFirestore(server.address, "test")
+            stack.callback(made.close)
+            return made
+
+        yield client
+
+
+@pytest.fixture(scope="session")
+def official_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Google's own emulator."""
+    place = tmp_path_factory.mktemp("official")
+    with ExitStack() as stack:
+        guard = Guard()
+        stack.callback(guard.close)
+        ports = Ports(Path(place / "ports.json"))
+        stack.callback(ports.close)
+        cloud = OfficialCloud(CloudPlace(ports, place, place, guard))
+        stack.callback(cloud.stop)
+        wait_until_ready(list(cloud.start()), 60.0)
+        yield cloud.firestore

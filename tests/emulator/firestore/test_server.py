@@ -1,0 +1,181 @@
+"""The server's own face: processes, control, faults, usage, TTL and storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.firestore.control import RemoteControl
+from emulator.firestore.faults import Fault
+from emulator.firestore.server import FirestoreServer
+from tests.emulator.firestore.conftest import Serve
+from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp
+from tests.emulator.firestore.test_reads import over, where
+
+ROOT = Path(__file__).parents[3]
+Connect = Callable[[FirestoreServer], RawFirestore]
+
+
+def code(act: Callable[[], Any]) -> str:
+    with pytest.raises(Refused) as refused:
+        act()
+    return refused.value.code
+
+
+def test_a_fault_happens_as_often_as_it_was_asked_for(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    firestore.commit(firestore.update("c/a"))
+    server.inject(Fault(method="GetDocument", code="UNAVAILABLE", count=2, skip=1))
+    firestore.get("c/a")
+    assert [code(lambda: firestore.get("c/a")) for _ in range(2)] == ["UNAVAILABLE"] * 2
+    firestore.get("c/a")
+
+
+def test_a_fault_after_the_act_loses_only_the_answer(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    server.inject(Fault(method="Commit", code="DEADLINE_EXCEEDED", after=True))
+    assert code(lambda: firestore.commit(firestore.update("c/a"))) == "DEADLINE_EXCEEDED"
+    assert firestore.get("c/a").name
+
+
+def test_a_fault_can_be_mere_lateness(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    server.inject(Fault(delay=0.2))
+    began = time.monotonic()
+    assert connect(server).query(over()) == []
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_status_that_does_not_exist_is_refused_where_it_is_made_up() -> None:
+    with pytest.raises(ValueError, match="SLEEPY"):
+        Fault(code="SLEEPY")
+
+
+def test_what_is_billed_is_counted_by_method(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    firestore.commit(firestore.update("c/a"), firestore.update("c/b"))
+    firestore.commit(firestore.delete("c/b"))
+    firestore.query(over())
+    firestore.query(over("nothing"))
+    usage = server.usage()
+    assert (usage["reads"], usage["writes"], usage["deletes"]) == (2, 2, 1)
+    assert usage["byMethod"]["RunQuery"] == {"requests": 2, "reads": 2, "writes": 0, "deletes": 0}  # type: ignore[index]
+
+
+def test_a_document_written_too_often_is_reported(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    for each in range(30):
+        server.clock.advance(0.5)
+        firestore.commit(firestore.update("c/hot", fields(n=each)), firestore.update(f"c/cold{each}"))
+    hot = server.usage()["writtenOverOncePerSecond"]
+    assert list(hot) == [firestore.name("c/hot")]  # type: ignore[call-overload]
+
+
+def test_expired_documents_are_deleted(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    declared = tmp_path / "firestore.indexes.json"
+    policy = {"collectionGroup": "c", "fieldPath": "expireAt", "ttl": True, "indexes": []}
+    declared.write_text(json.dumps({"fieldOverrides": [policy]}))
+    server = serve(indexes=declared, ttl_seconds=0.05)
+    firestore = connect(server)
+    later = int(time.time()) + 1000
+    firestore.commit(
+        firestore.update("c/past", {"expireAt": timestamp(5)}),
+        firestore.update("c/later", {"expireAt": timestamp(later)}),
+        firestore.update("c/never", fields(expireAt="text")),
+    )
+    time.sleep(0.3)
+    assert [each.name[-5:] for each in firestore.query(over())] == ["later", "never"]
+    server.clock.advance(2000)
+    server.sweep()
+    assert [each.name[-5:] for each in firestore.query(over())] == ["never"]
+
+
+def test_queries_without_their_index_are_refused_until_that_is_switched_off(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    declared = tmp_path / "firestore.indexes.json"
+    declared.write_text('{"fieldOverrides": [{"collectionGroup": "c", "fieldPath": "a", "indexes": []}]}')
+    server = serve(indexes=declared)
+    firestore = connect(server)
+    query = where(over(), "a", "EQUAL", 1)
+    assert code(lambda: firestore.query(query)) == "FAILED_PRECONDITION"
+    server.require_indexes(wanted=False)
+    assert firestore.query(query) == []
+
+
+def test_a_snapshot_can_be_restored_and_all_be_reset(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    firestore.commit(firestore.update("c/a", fields(n=1)))
+    before, snapshot = firestore.get("c/a"), server.snapshot()
+    firestore.commit(firestore.update("c/a", fields(n=2)), firestore.update("c/b"))
+    server.restore(snapshot)
+    assert firestore.query(over()) == [before]
+    server.reset()
+    assert firestore.query(over()) == []
+
+
+def test_documents_outlive_the_server_in_one_file(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "firestore.sqlite"
+    first = serve(storage=file)
+    firestore = connect(first)
+    firestore.commit(firestore.update("c/a", fields(n=1)), firestore.update("c/b"))
+    firestore.commit(firestore.delete("c/b"))
+    kept = firestore.query(over())
+    first.stop()
+    assert connect(serve(storage=file)).query(over()) == kept
+
+
+def test_stopping_twice_does_nothing(serve: Serve) -> None:
+    server = serve()
+    server.stop()
+    server.stop()
+
+
+def test_a_taken_port_is_reported_to_whoever_starts(serve: Serve) -> None:
+    port = int(serve().address.rpartition(":")[2])
+    with pytest.raises(RuntimeError, match=str(port)):
+        serve(port=port)
+
+
+@pytest.fixture
+def process() -> Iterator[str]:
+    """A server as a process of its own; gives its address."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "emulator.firestore", "--port", "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stdout
+        yield running.stdout.readline().strip().removeprefix("FIRESTORE_EMULATOR_HOST=")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == 0
+
+
+def test_a_process_can_be_used_controlled_and_stopped(process: str) -> None:
+    firestore, control = RawFirestore(process, "test"), RemoteControl(process)
+    firestore.commit(firestore.update("c/a", fields(n=1)))
+    snapshot = control.snapshot()
+    control.reset()
+    assert firestore.query(over()) == []
+    control.restore(snapshot)
+    assert len(firestore.query(over())) == 1
+    control.inject(Fault(method="RunQuery", code="ABORTED"))
+    assert code(lambda: firestore.query(over())) == "ABORTED"
+    now = control.act("clock.now")
+    control.act("clock.advance", seconds=100)
+    assert control.act("clock.now") - now > 99_000_000
+    assert control.usage()["writes"] == 0
+    control.close()
+    firestore.close()

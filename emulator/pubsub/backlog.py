@@ -14,7 +14,7 @@ import enum
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from emulator.pubsub.messages import Published
 
@@ -38,7 +38,7 @@ class Entry:
     deliveries: int = 0
     due: float = 0.0
     deadline: float = 0.0
-    holder: object = None
+    holder: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,9 @@ class Backlog:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number, delivery = heapq.heappop(self._deadlines)
             entry = self.entries.get(number)
-            if entry is not None and entry.state is State.LEASED and entry.deliveries == delivery:
-                if entry.deadline <= now:
-                    yield entry
+            current = entry is not None and entry.state is State.LEASED and entry.deliveries == delivery
+            if entry is not None and current and entry.deadline <= now:
+                yield entry
 
     def end_backoffs(self, now: float) -> None:
         """Make ready whose backoff has ended."""

@@ -13,9 +13,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from emulator.events import log_event
 from emulator.pubsub import pulling, service_iam, service_publisher, service_schema, service_subscriber, streaming
 from emulator.pubsub.broker import Broker
-from emulator.events import log_event
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.refusal import Refused
 
@@ -79,7 +79,7 @@ def _stream(broker: Broker) -> Callable[[Any, Context], Awaitable[None]]:
         broker.usage.operations["StreamingPull"] += 1
 
         async def receive() -> object:
-            data = await context.read()
+            data: object = await context.read()
             return streaming.EndOfStream if data is grpc.aio.EOF else data
 
         try:
@@ -104,5 +104,5 @@ async def _refuse(context: Context, method: str, error: Exception) -> bytes:
 
 
 def _seconds_left(context: Context) -> float | None:
-    left = context.time_remaining()
+    left: Any = context.time_remaining()
     return None if left is None else float(left)

@@ -35,7 +35,7 @@ class WaitingPull:
             self._subscription.consumers.pop(self, None)
         return bool(taken)
 
-    def released(self, entry: Entry) -> None:
+    def released(self, _entry: Entry) -> None:
         """It holds nothing."""
 
     def end(self, refusal: Refused) -> None:

@@ -75,10 +75,10 @@ class PushConsumer:
             self._send(entry)
         return bool(taken)
 
-    def released(self, entry: Entry) -> None:
+    def released(self, _entry: Entry) -> None:
         """The window counts requests, not leases."""
 
-    def end(self, refusal: Refused) -> None:
+    def end(self, _refusal: Refused) -> None:
         """Push nothing more."""
         self._ended = True
 

@@ -27,7 +27,7 @@ class Refused(EmulatorError):
         """The trailing metadata that carries the reasons (google.rpc.Status)."""
         if not self.reasons:
             return ()
-        from google.rpc import error_details_pb2, status_pb2
+        from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
         status = status_pb2.Status(code=self.code.value[0], message=str(self))
         info = error_details_pb2.ErrorInfo(reason="ACK_IDS_FAILED", domain=_DOMAIN, metadata=dict(self.reasons))

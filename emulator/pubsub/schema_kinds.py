@@ -52,7 +52,7 @@ def check_message(schema: Proto, data: bytes, encoding: int) -> str | None:
 
 def _json_object(data: bytes) -> None:
     if not isinstance(json.loads(data), dict):
-        raise ValueError("a message is a JSON object")
+        raise TypeError("a message is a JSON object")
 
 
 @lru_cache(maxsize=64)

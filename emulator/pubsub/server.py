@@ -68,7 +68,7 @@ class PubsubServer:
     def stop(self) -> None:
         """End open calls after a short grace, save, and stop; twice does nothing."""
         if self._thread.is_alive() and self._failure is None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._ask_to_stop()
             self._thread.join()
 
     def __enter__(self) -> Self:
@@ -128,13 +128,16 @@ class PubsubServer:
 
     def run(self, started: Callable[[str], None], stopping: Callable[[Callable[[], None]], None]) -> None:
         """Serve from this thread; ``stopping`` is given what stops it."""
-        stopping(lambda: self._loop.call_soon_threadsafe(self._stopping.set))
+        stopping(self._ask_to_stop)
         self._run(lambda: started(self.address))
         if self._failure is not None:
             raise StartError(f"Pub/Sub cannot listen on {self._options.host}:{self._options.port}: {self._failure}")
 
     def _run(self, started: Callable[[], None] = lambda: None) -> None:
         asyncio.run(self._serve(started))
+
+    def _ask_to_stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -10,40 +10,39 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from google.iam.v1 import iam_policy_pb2, policy_pb2
-
 from emulator.pubsub.broker import Broker
-from emulator.pubsub.protos import Proto
+from emulator.pubsub.protos import (
+    GetIamPolicyRequest,
+    Policy,
+    Proto,
+    SetIamPolicyRequest,
+    TestIamPermissionsRequest,
+    TestIamPermissionsResponse,
+)
 from emulator.pubsub.refusal import invalid, not_found
 from emulator.pubsub.service_publisher import Method
 
 SERVICE: Final = "google.iam.v1.IAMPolicy"
 _NO_POLICY: Final = b"ACAB"  # what production answers for a resource that never had one
 
-_Policy: Final[Proto] = policy_pb2.Policy
-_Tested: Final[Proto] = iam_policy_pb2.TestIamPermissionsResponse
-
 
 def methods(broker: Broker) -> Mapping[str, Method]:
     """Request class and handler by method name."""
-    get: Proto = iam_policy_pb2.GetIamPolicyRequest
-    put: Proto = iam_policy_pb2.SetIamPolicyRequest
-    test: Proto = iam_policy_pb2.TestIamPermissionsRequest
     return {
-        "GetIamPolicy": (get, partial(_get, broker)),
-        "SetIamPolicy": (put, partial(_set, broker)),
-        "TestIamPermissions": (test, partial(_test, broker)),
+        "GetIamPolicy": (GetIamPolicyRequest, partial(_get, broker)),
+        "SetIamPolicy": (SetIamPolicyRequest, partial(_set, broker)),
+        "TestIamPermissions": (TestIamPermissionsRequest, partial(_test, broker)),
     }
 
 
 def _get(broker: Broker, request: Proto) -> Proto:
     _check_resource(broker, request.resource)
-    return broker.policies.get(request.resource, _Policy(etag=_NO_POLICY))
+    return broker.policies.get(request.resource, Policy(etag=_NO_POLICY))
 
 
 def _set(broker: Broker, request: Proto) -> Proto:
     _check_resource(broker, request.resource)
-    policy = _Policy()
+    policy = Policy()
     policy.CopyFrom(request.policy)
     policy.ClearField("etag")
     policy.version = policy.version or 1
@@ -57,7 +56,7 @@ def _test(broker: Broker, request: Proto) -> Proto:
     for permission in request.permissions:
         if not permission.startswith("pubsub."):
             raise invalid(f"Permission {permission} is not valid for this resource.")
-    return _Tested(permissions=request.permissions)
+    return TestIamPermissionsResponse(permissions=request.permissions)
 
 
 def _check_resource(broker: Broker, resource: str) -> None:

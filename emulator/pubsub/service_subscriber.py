@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from emulator.pubsub import names, snapshots, subscription_rules
 from emulator.pubsub.broker import Broker
-from emulator.pubsub.protos import Empty, FieldMask, Proto, Snapshot, Subscription, message, unix_seconds
+from emulator.pubsub.protos import Empty, FieldMask, Proto, Subscription, message, unix_seconds
 from emulator.pubsub.refusal import Refused, already_exists, failed_precondition, invalid, not_found
 from emulator.pubsub.service_publisher import Method
 from emulator.pubsub.settings import apply_mask, check_labels, page

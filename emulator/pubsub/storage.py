@@ -184,17 +184,16 @@ class _Reader:
         config = protos.Subscription.FromString(body)
         kept = json.loads(self._resources[("backlog", name)])
         subscription = self._broker.add_subscription(config)
-        entries = [Entry(self._messages[number], _state(acked=acked), tries) for number, tries, acked in kept["entries"]]
+        entries = [
+            Entry(self._messages[number], _state(acked=acked), tries) for number, tries, acked in kept["entries"]
+        ]
         subscription.last_used = kept["lastUsed"]
         subscription.backlog.resume(entries)
         subscription.wake()
 
     def _read_policies(self) -> None:
-        policies = list(self._of("policy"))
-        if policies:
-            from google.iam.v1 import policy_pb2
-
-            self._broker.policies |= {name: policy_pb2.Policy.FromString(body) for name, body in policies}
+        for name, body in self._of("policy"):
+            self._broker.policies[name] = protos.Policy.FromString(body)
 
     def _of(self, kind: str) -> Iterable[tuple[str, bytes]]:
         return [(name, body) for (found, name), body in self._resources.items() if found == kind]

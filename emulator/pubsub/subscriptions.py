@@ -29,11 +29,11 @@ class Consumer(Protocol):
         """Take what it can; whether it took anything."""
         ...
 
-    def released(self, entry: Entry) -> None:
+    def released(self, entry: Entry, /) -> None:
         """A message that it held was acked, came back or expired."""
         ...
 
-    def end(self, refusal: Refused) -> None:
+    def end(self, refusal: Refused, /) -> None:
         """The subscription serves no longer: deleted, detached, or changed to another kind."""
         ...
 
@@ -110,17 +110,17 @@ class Subscription:
 
     def wake(self) -> None:
         """Hand out what is ready, consumer by consumer, until nobody takes more."""
-        served = True
-        while served and self.backlog.ready and self.consumers:
-            served = False
-            for consumer in list(self.consumers):
-                if consumer.serve():
-                    served = True
-                    if consumer in self.consumers:
-                        del self.consumers[consumer]
-                        self.consumers[consumer] = None
-                if not self.backlog.ready:
-                    return
+        while self.backlog.ready and self._serve_one():
+            pass
+
+    def _serve_one(self) -> bool:
+        for consumer in self.consumers:
+            if consumer.serve():
+                if consumer in self.consumers:
+                    del self.consumers[consumer]
+                    self.consumers[consumer] = None
+                return True
+        return False
 
     def take(self, appetite: Appetite, holder: object) -> list[Entry]:
         """Lease messages to a holder."""
@@ -262,8 +262,8 @@ class Subscription:
 
     def _release(self, entry: Entry) -> None:
         holder, entry.holder = entry.holder, None
-        if holder is not None and holder in self.consumers:
-            holder.released(entry)  # type: ignore[attr-defined]
+        if holder in self.consumers:
+            holder.released(entry)
 
     def _plan(self, when: float) -> None:
         if when < self._alarm:

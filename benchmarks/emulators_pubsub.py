@@ -52,7 +52,7 @@ class Wire:
     def close(self) -> None:
         self._channel.close()
 
-    def _call(self, method: str, answer: Any) -> Any:
+    def _call(self, method: str, answer: Any) -> Any:  # noqa: ANN401  protobuf classes are made at run time
         return self._channel.unary_unary(
             f"/google.pubsub.v1.{method}",
             request_serializer=lambda message: message.SerializeToString(),

@@ -72,12 +72,13 @@ class Backlog:
         self._later: list[tuple[float, int]] = []
         self._deadlines: list[tuple[float, int, int]] = []
         self._keys: dict[str, _KeyQueue] = {}
+        self._kept_for: dict[object, set[str]] = {}
         self._leased = 0
 
     @property
     def ready(self) -> bool:
         """Whether it is worth asking for messages."""
-        return bool(self._ready)
+        return bool(self._ready or self._kept_for)
 
     def add(self, message: Published) -> None:
         """A message was published."""
@@ -88,6 +89,8 @@ class Backlog:
         """Lease the oldest messages that are ready, in order, to a holder."""
         taken: list[Entry] = []
         size = 0
+        for key in self._kept_for.pop(holder, ()):
+            self._unpark(key, self._keys[key])
         while self._ready and len(taken) < appetite.messages:
             number = heapq.heappop(self._ready)
             entry = self.entries.get(number)
@@ -187,6 +190,7 @@ class Backlog:
         self._later.clear()
         self._deadlines.clear()
         self._keys.clear()
+        self._kept_for.clear()
         self._leased = 0
 
     def _lease(self, entry: Entry, deadline: float, holder: object) -> None:
@@ -213,6 +217,8 @@ class Backlog:
         queue = self._keys.setdefault(key, _KeyQueue())
         if queue.due > now or (queue.outstanding and (one or queue.holder is not holder)):
             heapq.heappush(queue.parked, number)
+            if queue.outstanding and not one:
+                self._kept_for.setdefault(queue.holder, set()).add(key)
             return False
         if queue.parked and queue.parked[0] < number:
             heapq.heappush(queue.parked, number)
@@ -235,6 +241,11 @@ class Backlog:
         for number in queue.parked:
             heapq.heappush(self._ready, number)
         queue.parked.clear()
+        kept = self._kept_for.get(queue.holder)
+        if kept is not None:
+            kept.discard(key)
+            if not kept:
+                del self._kept_for[queue.holder]
         if not queue.outstanding and queue.due <= 0:
             del self._keys[key]
 

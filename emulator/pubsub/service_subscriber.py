@@ -157,9 +157,10 @@ def _update_snapshot(broker: Broker, request: Proto) -> Proto:
     config = apply_mask(snapshot.config, request.snapshot, request.update_mask, _FROZEN_SNAPSHOT, "expire_time")
     check_labels(config.labels)
     expires = unix_seconds(config.expire_time)
-    if expires > snapshot.expires:
+    if "expire_time" in request.update_mask.paths and expires > snapshot.expires:
         raise invalid("The expire_time of a snapshot can only be brought forward")
-    snapshot.config, snapshot.expires = config, expires
+    snapshot.config = config
+    snapshot.expires = min(snapshot.expires, expires)
     return config
 
 

@@ -16,7 +16,7 @@ from google.pubsub_v1 import PublisherClient, SchemaServiceClient, SubscriberCli
 from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
 from google.pubsub_v1.services.schema_service.transports.grpc import SchemaServiceGrpcTransport
 from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
-from google.pubsub_v1.types import PubsubMessage, PullRequest, ReceivedMessage, Subscription
+from google.pubsub_v1.types import PubsubMessage, PullRequest, PullResponse, ReceivedMessage, Subscription
 
 from emulator.pubsub.server import PubsubOptions, PubsubServer
 
@@ -56,7 +56,15 @@ class Place:
     def pull(self, subscription: str, most: int = 100) -> list[ReceivedMessage]:
         """What is there now, without the client's warning about return_immediately."""
         asked = PullRequest(subscription=subscription, max_messages=most, return_immediately=True)
-        return list(self.subscriber.transport.pull(asked).received_messages)
+        return list(self.raw("Subscriber/Pull", PullRequest, PullResponse)(asked).received_messages)
+
+    def raw(self, method: str, request: Any = None, answer: Any = None) -> Any:
+        """A method without the client around it: of bytes, unless the message classes are given."""
+        return self.channel.unary_unary(
+            f"/google.pubsub.v1.{method}",
+            request_serializer=request.serialize if request else None,
+            response_deserializer=answer.deserialize if answer else None,
+        )
 
     def texts(self, subscription: str, most: int = 100) -> list[str]:
         return [one.message.data.decode() for one in self.pull(subscription, most)]

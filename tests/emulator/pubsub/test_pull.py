@@ -4,9 +4,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
-from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, NotFound
 import pytest
+from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, NotFound
 
 from emulator.pubsub.server import PubsubServer
 from tests.emulator.pubsub.conftest import Place
@@ -112,10 +111,10 @@ def test_a_waiting_pull_ends_empty_within_its_deadline(place: Place) -> None:
     assert not answer.received_messages
 
 
-def test_a_pull_that_was_cancelled_takes_no_message(place: Place, channel: grpc.Channel) -> None:
+def test_a_pull_that_was_cancelled_takes_no_message(place: Place) -> None:
     topic = place.topic()
     subscription = place.subscription(topic)
-    pull = channel.unary_unary("/google.pubsub.v1.Subscriber/Pull")
+    pull = place.raw("Subscriber/Pull")
     request = b"\n" + bytes([len(subscription)]) + subscription.encode() + b"\x18\x05"
     waiting = pull.future(request)
     time.sleep(0.1)

@@ -143,9 +143,7 @@ def test_a_bare_push_is_the_data_alone(place: Place, endpoint: Endpoint, eventua
     assert not [name for name in delivery.headers if name.lower() in {"colour", "x-goog-pubsub-message-id"}]
 
 
-def test_a_bare_push_with_metadata_has_it_in_headers(
-    place: Place, endpoint: Endpoint, eventually: Eventually
-) -> None:
+def test_a_bare_push_with_metadata_has_it_in_headers(place: Place, endpoint: Endpoint, eventually: Eventually) -> None:
     topic = place.topic()
     subscription = place.subscription(
         topic, push_config={"push_endpoint": endpoint.url, "no_wrapper": {"write_metadata": True}}
@@ -160,16 +158,15 @@ def test_a_bare_push_with_metadata_has_it_in_headers(
     assert "odd" not in headers
 
 
-def test_push_begins_and_ends_with_modify_push_config(
-    place: Place, endpoint: Endpoint, eventually: Eventually
-) -> None:
+def test_push_begins_and_ends_with_modify_push_config(place: Place, endpoint: Endpoint, eventually: Eventually) -> None:
     topic = place.topic()
     subscription = place.subscription(topic)
     place.publish(topic, "before")
-    place.subscriber.modify_push_config(subscription=subscription, push_config={"push_endpoint": endpoint.url})
+    push = {"push_endpoint": endpoint.url}
+    place.subscriber.modify_push_config(request={"subscription": subscription, "push_config": push})
     eventually(lambda: endpoint.received)
     time.sleep(0.1)
-    place.subscriber.modify_push_config(subscription=subscription, push_config={})
+    place.subscriber.modify_push_config(request={"subscription": subscription, "push_config": {}})
     place.publish(topic, "after")
     assert place.texts(subscription) == ["after"]
     assert len(endpoint.received) == 1

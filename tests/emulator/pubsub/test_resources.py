@@ -4,7 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import AlreadyExists, FailedPrecondition, GoogleAPICallError, InvalidArgument, NotFound, OutOfRange
+from google.api_core.exceptions import (
+    AlreadyExists,
+    FailedPrecondition,
+    GoogleAPICallError,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+)
 from google.pubsub_v1.types import PubsubMessage
 
 from tests.emulator.pubsub.conftest import Place
@@ -116,7 +123,11 @@ def test_update_changes_what_the_mask_names_and_nothing_else(place: Place) -> No
     mask = {"paths": ["labels", "retain_acked_messages"]}
     changed = place.subscriber.update_subscription(request={"subscription": wanted, "update_mask": mask})
     assert changed == place.settings(subscription)
-    assert (changed.ack_deadline_seconds, dict(changed.labels), changed.retain_acked_messages) == (20, {"new": "2"}, True)
+    assert (changed.ack_deadline_seconds, dict(changed.labels), changed.retain_acked_messages) == (
+        20,
+        {"new": "2"},
+        True,
+    )
 
 
 @pytest.mark.parametrize("path", ["name", "topic", "filter", "enable_message_ordering", "nonsense", "retry_policy.x"])

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
-from google.cloud.pubsub_v1 import SubscriberClient as HighLevelSubscriber
+from google.cloud.pubsub_v1 import SubscriberClient as HighLevelSubscriber  # type: ignore[import-untyped]
 from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
 from google.pubsub_v1.types import StreamingPullRequest, StreamingPullResponse
 
@@ -197,15 +198,14 @@ def test_with_ordering_a_key_stays_on_one_stream_in_order(place: Place, open_str
     assert first.next().subscription_properties.message_ordering_enabled
     second.next()
     place.publish(topic, "0", key="k")
-    holder, other = (first, second)
-    (held,) = _whoever(holder, other)
+    _, holder = _whoever(first, second)
     place.publish(topic, *(str(number) for number in range(1, 30)), key="k")
-    assert texts(held[1].messages(29)) == [str(number) for number in range(1, 30)]
+    assert texts(holder.messages(29)) == [str(number) for number in range(1, 30)]
 
 
-def _whoever(*streams: Stream) -> list[tuple[Any, Stream]]:
+def _whoever(*streams: Stream) -> tuple[Any, Stream]:
+    """The first message that any of them gets, and which one got it."""
     found: queue.Queue[tuple[Any, Stream]] = queue.Queue()
-    import threading
 
     def look(stream: Stream) -> None:
         try:
@@ -215,7 +215,7 @@ def _whoever(*streams: Stream) -> list[tuple[Any, Stream]]:
 
     for stream in streams:
         threading.Thread(target=look, args=(stream,), daemon=True).start()
-    return [found.get(timeout=5)]
+    return found.get(timeout=5)
 
 
 def test_exactly_once_confirms_acks_and_refuses_expired_ones(
@@ -240,7 +240,12 @@ def test_googles_high_level_client_receives_in_order(place: Place, channel: grpc
     subscription = place.subscription(topic, enable_message_ordering=True, enable_exactly_once_delivery=True)
     client = HighLevelSubscriber(transport=SubscriberGrpcTransport(channel=channel))
     found: list[str] = []
-    pulling = client.subscribe(subscription, lambda one: (found.append(one.data.decode()), one.ack()))
+
+    def take(message: Any) -> None:
+        found.append(message.data.decode())
+        message.ack()
+
+    pulling = client.subscribe(subscription, take)
     place.publish(topic, *(str(number) for number in range(50)), key="k")
     deadline = time.monotonic() + 10
     while len(found) < 50 and time.monotonic() < deadline:

@@ -9,11 +9,8 @@ from google.api_core.exceptions import AlreadyExists, FailedPrecondition, Invali
 
 from tests.emulator.pubsub.conftest import Place
 
-RECORD: dict[str, Any] = {
-    "type": "record",
-    "name": "Task",
-    "fields": [{"name": "id", "type": "string"}, {"name": "n", "type": "int"}],
-}
+FIELDS = [{"name": "id", "type": "string"}, {"name": "n", "type": "int"}]
+RECORD: dict[str, Any] = {"type": "record", "name": "Task", "fields": FIELDS}
 AVRO = {"type_": "AVRO", "definition": json.dumps(RECORD)}
 PROTO = {"type_": "PROTOCOL_BUFFER", "definition": 'syntax = "proto3"; message Task { string id = 1; }'}
 GOOD = b'{"id": "a", "n": 1}'

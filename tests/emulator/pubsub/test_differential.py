@@ -74,6 +74,7 @@ class Run:
             for place, key in enumerate(keys)
         ]
         self._published += len(keys)
+        self._mark()
         return len(self._place.publisher.publish(topic=self._topic, messages=messages).message_ids)
 
     def _pull(self, kind: str) -> list[tuple[str, int, tuple[str, ...]]]:
@@ -99,19 +100,25 @@ class Run:
         self._place.nack(self._subscriptions[kind], self._held[kind], seconds)
         return "extended"
 
-    def _mark(self) -> int:
+    def _mark(self) -> None:
         time.sleep(0.003)
         self._times.append(dt.datetime.now(dt.UTC))
         time.sleep(0.003)
-        return len(self._times)
 
-    def _seek(self, kind: str, which: int) -> str:
+    def _exhaust(self, kind: str) -> object:
+        seen = []
+        for _ in range(6):
+            seen.append(self._pull(kind))
+            self._nack(kind, 0, 100)
+        return seen, self._pull("dead")
+
+    def _seek(self, kind: str, which: int) -> object:
         if not self._times:
             return "no time"
         moment = self._times[which % len(self._times)]
         self._held[kind] = []
         self._place.subscriber.seek(request={"subscription": self._subscriptions[kind], "time": moment})
-        return "sought"
+        return self._pull(kind)
 
     def _snapshot(self, kind: str) -> str:
         name = self._place.name("snapshots")
@@ -119,13 +126,13 @@ class Run:
         self._snapshots.append((kind, name))
         return "captured"
 
-    def _replay(self, which: int) -> str:
+    def _replay(self, which: int) -> object:
         if not self._snapshots:
             return "no snapshot"
         kind, name = self._snapshots[which % len(self._snapshots)]
         self._held[kind] = []
         self._place.subscriber.seek(request={"subscription": self._subscriptions[kind], "snapshot": name})
-        return f"replayed {kind}"
+        return kind, self._pull(kind)
 
     def _some(self, kind: str, first: int, last: int) -> list[ReceivedMessage]:
         held = self._held[kind]
@@ -143,7 +150,7 @@ steps = st.one_of(
     st.builds(lambda kind, span: ("ack", kind, *span), kinds, places),
     st.builds(lambda kind, span: ("nack", kind, *span), unordered, places),
     st.tuples(st.just("extend"), kinds, st.sampled_from([-1, 10, 600])),
-    st.just(("mark",)),
+    st.tuples(st.just("exhaust"), st.sampled_from(["plain", "mortal"])),
     st.tuples(st.just("seek"), unordered, st.integers(0, 3)),
     st.tuples(st.just("snapshot"), kinds),
     st.tuples(st.just("replay"), st.integers(0, 3)),

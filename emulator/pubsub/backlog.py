@@ -5,13 +5,15 @@
        └──── requeue ────┘  at once, or when its backoff ends
 
 Order: of the messages with one ordering key, only one consumer holds any at a time, and a message
-that comes back takes the later ones along: https://cloud.google.com/pubsub/docs/ordering.
+that comes back takes the later ones along, acked or not: https://cloud.google.com/pubsub/docs/ordering.
 """
 
 from __future__ import annotations
 
 import enum
 import heapq
+import itertools
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +21,7 @@ from typing import Any, Final
 from emulator.pubsub.messages import Published
 
 _STALE_DEADLINES: Final = 1000
+_LEASES: Final = itertools.count(time.time_ns() // 1_000_000)  # never one of an earlier process
 
 
 class State(enum.Enum):
@@ -31,7 +34,11 @@ class State(enum.Enum):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message in a subscription. ``deliveries`` counts its leases; ``due`` is when its backoff ends."""
+    """A message in a subscription.
+
+    ``deliveries`` counts its leases, ``lease`` names the latest one, ``due`` is when its backoff ends,
+    and ``early`` says that it was acked while an earlier one of its ordering key is still out.
+    """
 
     message: Published
     state: State = State.WAITING
@@ -39,6 +46,8 @@ class Entry:
     due: float = 0.0
     deadline: float = 0.0
     holder: Any = None
+    lease: int = 0
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +120,20 @@ class Backlog:
         entry.deadline = deadline
         if len(self._deadlines) > 2 * self._leased + _STALE_DEADLINES:
             leased = (one for one in self.entries.values() if one.state is State.LEASED)
-            self._deadlines = [(one.deadline, one.message.number, one.deliveries) for one in leased]
+            self._deadlines = [(one.deadline, one.message.number, one.lease) for one in leased]
             heapq.heapify(self._deadlines)
         else:
-            heapq.heappush(self._deadlines, (deadline, entry.message.number, entry.deliveries))
+            heapq.heappush(self._deadlines, (deadline, entry.message.number, entry.lease))
 
     def ack(self, entry: Entry, *, keep: bool = False) -> None:
         """A message is done; ``keep`` it to seek back to."""
-        self._unlease(entry)
-        entry.state = State.ACKED
-        if not keep:
-            del self.entries[entry.message.number]
-        self._leave_turn(entry)
+        queue = self._queue(entry)
+        if queue is not None and next(iter(queue.outstanding), entry.message.number) < entry.message.number:
+            entry.early, entry.deadline = True, float("inf")
+            return
+        self._finish(entry, keep=keep)
+        while queue is not None and (first := next(iter(queue.outstanding.values()), None)) and first.early:
+            self._finish(first, keep=keep)
 
     def requeue(self, entry: Entry, due: float, now: float) -> list[Entry]:
         """A message comes back, to be delivered when due; returns all that came back with it."""
@@ -130,13 +141,14 @@ class Backlog:
         for one in back:
             self._unlease(one)
             one.state = State.WAITING
+            one.early = False
             one.due = due
             number = one.message.number
             if due > now:
                 heapq.heappush(self._later, (due, number))
             else:
                 heapq.heappush(self._ready, number)
-        queue = self._keys.get(entry.message.ordering_key) if self._ordered else None
+        queue = self._queue(entry)
         if queue is not None:
             queue.due = due
             for one in back:
@@ -148,9 +160,9 @@ class Backlog:
     def expired(self, now: float) -> Iterator[Entry]:
         """The leased messages whose deadline has passed."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, number, delivery = heapq.heappop(self._deadlines)
+            _, number, lease = heapq.heappop(self._deadlines)
             entry = self.entries.get(number)
-            current = entry is not None and entry.state is State.LEASED and entry.deliveries == delivery
+            current = entry is not None and entry.state is State.LEASED and entry.lease == lease
             if entry is not None and current and entry.deadline <= now:
                 yield entry
 
@@ -162,7 +174,7 @@ class Backlog:
             if entry is None or entry.state is not State.WAITING:
                 continue
             heapq.heappush(self._ready, number)
-            queue = self._keys.get(entry.message.ordering_key) if self._ordered else None
+            queue = self._queue(entry)
             if queue is not None and queue.due <= now:
                 self._unpark(entry.message.ordering_key, queue)
 
@@ -196,15 +208,30 @@ class Backlog:
     def _lease(self, entry: Entry, deadline: float, holder: object) -> None:
         entry.state = State.LEASED
         entry.deliveries += 1
+        entry.lease = next(_LEASES)
         entry.holder = holder
         self._leased += 1
         self.extend(entry, deadline)
 
-    def _is_stale(self, deadline: float, number: int, delivery: int) -> bool:
+    def _finish(self, entry: Entry, *, keep: bool) -> None:
+        self._unlease(entry)
+        entry.state = State.ACKED
+        if not keep:
+            del self.entries[entry.message.number]
+        queue = self._queue(entry)
+        if queue is not None:
+            queue.outstanding.pop(entry.message.number, None)
+            if not queue.outstanding:
+                self._unpark(entry.message.ordering_key, queue)
+
+    def _queue(self, entry: Entry) -> _KeyQueue | None:
+        return self._keys.get(entry.message.ordering_key) if self._ordered else None
+
+    def _is_stale(self, deadline: float, number: int, lease: int) -> bool:
         entry = self.entries.get(number)
         if entry is None or entry.state is not State.LEASED:
             return True
-        return entry.deliveries != delivery or entry.deadline != deadline
+        return entry.lease != lease or entry.deadline != deadline
 
     def _unlease(self, entry: Entry) -> None:
         if entry.state is State.LEASED:
@@ -228,15 +255,6 @@ class Backlog:
         queue.holder = holder
         return True
 
-    def _leave_turn(self, entry: Entry) -> None:
-        key = entry.message.ordering_key
-        queue = self._keys.get(key) if self._ordered and key else None
-        if queue is None:
-            return
-        queue.outstanding.pop(entry.message.number, None)
-        if not queue.outstanding:
-            self._unpark(key, queue)
-
     def _unpark(self, key: str, queue: _KeyQueue) -> None:
         for number in queue.parked:
             heapq.heappush(self._ready, number)
@@ -250,8 +268,7 @@ class Backlog:
             del self._keys[key]
 
     def _followers(self, entry: Entry) -> list[Entry]:
-        key = entry.message.ordering_key
-        queue = self._keys.get(key) if self._ordered and key else None
+        queue = self._queue(entry)
         if queue is None:
             return []
         return [one for number, one in queue.outstanding.items() if number > entry.message.number]

@@ -84,20 +84,20 @@ class PushConsumer:
 
     def _send(self, entry: Entry) -> None:
         subscription = self._subscription
-        attempt = entry.deliveries
-        counted = attempt if subscription.counts_attempts else None
+        lease = entry.lease
+        counted = entry.deliveries if subscription.counts_attempts else None
         body, headers = compose(self._push, subscription.name, entry.message, counted)
         self._running += 1
         subscription.around.usage.delivered(subscription.name, 1, entry.message.size)
         sending = self._post.send(self._target, body, headers)
-        sending.add_done_callback(lambda sent: self._settle(entry, attempt, sent))
+        sending.add_done_callback(lambda sent: self._settle(entry, lease, sent))
 
-    def _settle(self, entry: Entry, attempt: int, sent: asyncio.Future[Outcome]) -> None:
+    def _settle(self, entry: Entry, lease: int, sent: asyncio.Future[Outcome]) -> None:
         self._running -= 1
         if sent.cancelled():
             return
         subscription, outcome = self._subscription, sent.result()
-        current = entry.state is State.LEASED and entry.deliveries == attempt and entry.holder is self
+        current = entry.state is State.LEASED and entry.lease == lease and entry.holder is self
         if outcome.acked:
             self._window = min(self._window + 1, MOST_REQUESTS)
             if current or entry.state is State.WAITING:

@@ -1,8 +1,8 @@
 """What a definition may be and what a message must look like, by kind of schema.
 
-Avro is validated by fastavro (an optional dependency: `pip install fastavro`). Without it, and for
-Protocol Buffers, which no library compiles without protoc, definitions are stored as they are and
-messages are checked as far as their encoding goes.
+Avro is validated by fastavro and Protocol Buffers by grpcio-tools, both optional (the extra
+`schemas`). Without them definitions are stored as they are and messages are checked as far as their
+encoding goes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 from functools import lru_cache
 from typing import Any, Final
 
+from emulator.pubsub.proto_schemas import message_class, read_json
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.refusal import invalid
 
@@ -31,11 +32,11 @@ def check_definition(schema: Proto) -> None:
         raise invalid("The definition of the schema must be set")
     if len(schema.definition.encode()) > _LARGEST_DEFINITION:
         raise invalid(f"The definition of the schema is too large: at most {_LARGEST_DEFINITION} bytes are allowed")
-    if schema.type_ == AVRO:
-        try:
-            _parsed(schema.definition)
-        except Exception as error:  # fastavro raises many kinds for a wrong definition
-            raise invalid(f"Invalid Avro schema: {error}") from error
+    read = _parsed if schema.type_ == AVRO else message_class
+    try:
+        read(schema.definition)
+    except Exception as error:  # the readers raise many kinds for a wrong definition
+        raise invalid(f"Invalid schema definition: {error}") from error
 
 
 def check_message(schema: Proto, data: bytes, encoding: int) -> str | None:
@@ -43,16 +44,22 @@ def check_message(schema: Proto, data: bytes, encoding: int) -> str | None:
     try:
         if schema.type_ == AVRO:
             _read_avro(schema.definition, data, encoding)
-        elif encoding == JSON:
-            _json_object(data)
+        else:
+            _read_proto(schema.definition, data, encoding)
     except Exception as error:  # noqa: BLE001  whatever a reader cannot read is an invalid message
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def _json_object(data: bytes) -> None:
-    if not isinstance(json.loads(data), dict):
-        raise TypeError("a message is a JSON object")
+def _read_proto(definition: str, data: bytes, encoding: int) -> None:
+    kind = message_class(definition)
+    if kind is None:
+        if encoding == JSON and not isinstance(json.loads(data), dict):
+            raise TypeError("a message is a JSON object")
+    elif encoding == JSON:
+        read_json(kind, data)
+    else:
+        kind.FromString(data)
 
 
 @lru_cache(maxsize=64)

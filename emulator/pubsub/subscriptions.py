@@ -138,7 +138,7 @@ class Subscription:
         attempts = bool(self._most_deliveries)
         wired = [
             ReceivedMessage(
-                ack_id=f"{self._prefix}{entry.message.number}-{entry.deliveries}",
+                ack_id=f"{self._prefix}{entry.message.number}-{entry.lease}",
                 message=entry.message.wire,
                 delivery_attempt=entry.deliveries if attempts else 0,
             )
@@ -252,13 +252,13 @@ class Subscription:
         """The entry of an ack id, and whether it is the id of its present lease."""
         if not ack_id.startswith(self._prefix):
             raise invalid(f"Invalid ack id (ack_id={ack_id})")
-        number, dash, delivery = ack_id[len(self._prefix) :].partition("-")
-        if not (dash and number.isdecimal() and delivery.isdecimal() and ack_id.isascii()):
+        number, dash, lease = ack_id[len(self._prefix) :].partition("-")
+        if not (dash and number.isdecimal() and lease.isdecimal() and ack_id.isascii()):
             raise invalid(f"Invalid ack id (ack_id={ack_id})")
         entry = self.backlog.entries.get(int(number))
         if entry is None or entry.state is State.ACKED:
             return None, False
-        return entry, entry.state is State.LEASED and entry.deliveries == int(delivery)
+        return entry, entry.state is State.LEASED and entry.lease == int(lease)
 
     def _release(self, entry: Entry) -> None:
         holder, entry.holder = entry.holder, None

@@ -84,8 +84,7 @@ class Run:
         self._held[kind] += received
         by_key = sorted(received, key=lambda one: one.message.ordering_key) if kind == "ordered" else received
         return [
-            (one.message.data.decode(), one.delivery_attempt, tuple(sorted(one.message.attributes)))
-            for one in by_key
+            (one.message.data.decode(), one.delivery_attempt, tuple(sorted(one.message.attributes))) for one in by_key
         ]
 
     def _ack(self, kind: str, first: int, last: int) -> str:
@@ -306,7 +305,11 @@ def test_deadlines_and_dead_letters_pass_the_same_way_in_real_time(both: tuple[P
             time.sleep(1.6)
         seen.append(place.texts(subscription))
         (died,) = place.pull(dead)
-        return seen, sorted(died.message.attributes), died.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"]
+        return (
+            seen,
+            sorted(died.message.attributes),
+            died.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"],
+        )
 
     ours, theirs = both_answer(both, outlived)
     assert ours == theirs

@@ -37,6 +37,22 @@ def test_an_expired_lease_brings_the_later_ones_back_too(place: Place, server: P
     assert place.texts(subscription) == ["a", "b", "c"]
 
 
+def test_an_ack_ahead_of_its_turn_waits_for_the_earlier_ones(place: Place, server: PubsubServer) -> None:
+    topic = place.topic()
+    subscription = place.subscription(topic, enable_message_ordering=True)
+    place.publish(topic, *"abc", key="k")
+    first, second, third = place.pull(subscription)
+    place.ack(subscription, [second])
+    place.nack(subscription, [first])
+    assert place.texts(subscription) == ["a", "b", "c"]
+    server.advance(11)
+    first, second, third = place.pull(subscription)
+    place.ack(subscription, [third])
+    place.ack(subscription, [first, second])
+    server.advance(700)
+    assert place.texts(subscription) == []
+
+
 def test_a_backoff_holds_the_whole_key_but_no_other(place: Place, server: PubsubServer) -> None:
     topic = place.topic()
     retry = {"minimum_backoff": "20s", "maximum_backoff": "20s"}

@@ -20,6 +20,11 @@ needs_fastavro = pytest.mark.skipif(
     importlib.util.find_spec("fastavro") is None, reason="Avro is validated only where fastavro is installed"
 )
 
+needs_protoc = pytest.mark.skipif(
+    importlib.util.find_spec("grpc_tools") is None,
+    reason="definitions are compiled only where grpcio-tools is installed",
+)
+
 
 def create(place: Place, schema: dict[str, str] = AVRO) -> str:
     name = place.name("schemas").rsplit("/", 1)[-1]
@@ -122,9 +127,37 @@ def test_only_messages_that_follow_the_schema_are_published_and_they_say_which(p
     }
 
 
-def test_protocol_buffer_schemas_are_stored(place: Place) -> None:
+@needs_protoc
+@pytest.mark.parametrize(
+    ("encoding", "message", "valid"),
+    [
+        ("JSON", b'{"id": "a"}', True),
+        ("JSON", b'{"id": 1}', False),
+        ("JSON", b'{"other": "a"}', False),
+        ("JSON", b"\xff", False),
+        ("BINARY", b"\n\x01a", True),
+        ("BINARY", b"\n\x09a", False),
+    ],
+)
+def test_protocol_buffer_messages_are_validated(place: Place, encoding: str, message: bytes, valid: bool) -> None:
+    request = {"parent": place.project, "schema": PROTO, "message": message, "encoding": encoding}
+    if valid:
+        place.schemas.validate_message(request=request)
+    else:
+        with pytest.raises(InvalidArgument, match="failed schema validation"):
+            place.schemas.validate_message(request=request)
+
+
+@needs_protoc
+@pytest.mark.parametrize("definition", ["nonsense", 'syntax = "proto3";', f"{PROTO['definition']} message Two {{}}"])
+def test_a_wrong_protocol_buffer_definition_is_refused(place: Place, definition: str) -> None:
+    with pytest.raises(InvalidArgument, match="Invalid schema definition"):
+        create(place, {**PROTO, "definition": definition})
+
+
+def test_protocol_buffer_schemas_are_used_by_topics(place: Place) -> None:
     topic = place.topic(**settings(create(place, PROTO), "BINARY"))
-    place.publish(topic, "anything")
+    assert place.publish(topic, "\n\x01a")
 
 
 def test_a_topic_wants_a_schema_that_exists_and_an_encoding(place: Place) -> None:

@@ -44,7 +44,7 @@ def _compiled(definition: str) -> Proto:
 def _only_message(files: descriptor_pb2.FileDescriptorSet) -> Proto:
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
-        pool.Add(file)  # type: ignore[attr-defined]
+        pool.Add(file)
     messages = [*pool.FindFileByName(_FILE).message_types_by_name.values()]
     if len(messages) != 1:
         raise ValueError(f"the definition has {len(messages)} top-level messages instead of one")

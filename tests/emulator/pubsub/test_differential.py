@@ -17,6 +17,7 @@ from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emulator.pubsub.server import PubsubServer
 from tests.conftest import CloudAddresses
 from tests.emulator.pubsub.conftest import SIZES, Place
 
@@ -31,10 +32,17 @@ def official(local_cloud: CloudAddresses) -> Iterator[grpc.Channel]:
         yield channel
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[grpc.Channel]:
+    """A server of its own: the clock of the shared one is ahead of the official emulator's."""
+    with PubsubServer() as running, grpc.insecure_channel(running.address, options=SIZES) as channel:
+        yield channel
+
+
 @pytest.fixture
-def both(channel: grpc.Channel, official: grpc.Channel) -> tuple[Place, Place]:
+def both(embedded: grpc.Channel, official: grpc.Channel) -> tuple[Place, Place]:
     """The same project on both."""
-    ours = Place(channel)
+    ours = Place(embedded)
     return ours, Place(official, ours.project)
 
 
@@ -114,7 +122,8 @@ class Run:
     def _seek(self, kind: str, which: int) -> object:
         if not self._times:
             return "no time"
-        moment = self._times[which % len(self._times)]
+        # The official emulator forgets what a seek forward acked, even if it retains acked messages.
+        moment = self._times[0 if kind == "retaining" else which % len(self._times)]
         self._held[kind] = []
         self._place.subscriber.seek(request={"subscription": self._subscriptions[kind], "time": moment})
         return self._pull(kind)
@@ -166,7 +175,7 @@ def test_random_programs_have_the_same_trace(both: tuple[Place, Place]) -> None:
     def agree(program: list[Step]) -> None:
         unique = str(next(runs))
         ours, theirs = (Run(place, unique).trace(program) for place in both)
-        assert ours == theirs
+        assert ours == theirs, f"{program}"
 
     agree()
 
@@ -268,8 +277,7 @@ def test_settings_come_back_the_same(both: tuple[Place, Place]) -> None:
             expiration_policy={"ttl": "86400s"},
         )
         found = place.settings(subscription)
-        found.name, found.state = "", 0
-        return found
+        return [(field, value) for field, value in type(found).to_dict(found).items() if field not in {"name", "state"}]
 
     ours, theirs = both_answer(both, shown)
     assert ours == theirs
@@ -305,11 +313,8 @@ def test_deadlines_and_dead_letters_pass_the_same_way_in_real_time(both: tuple[P
             time.sleep(1.6)
         seen.append(place.texts(subscription))
         (died,) = place.pull(dead)
-        return (
-            seen,
-            sorted(died.message.attributes),
-            died.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"],
-        )
+        attributes = dict(died.message.attributes)
+        return seen, sorted(attributes), attributes["CloudPubSubDeadLetterSourceDeliveryCount"]
 
     ours, theirs = both_answer(both, outlived)
     assert ours == theirs

@@ -8,9 +8,9 @@ documented slow start: few at first, one more with every ack, half as many after
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from emulator.delivery.envelope import push_envelope
@@ -20,6 +20,7 @@ from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.refusal import Refused
 from emulator.pubsub.subscriptions import Subscription
+from emulator.workers import Workers
 
 MOST_REQUESTS: Final = 128
 _FIRST_WINDOW: Final = 4
@@ -38,16 +39,28 @@ class Post:
         """``mint(audience, email)`` makes ID tokens and may block; without it none are sent."""
         self.pusher = Pusher(CachedTokens(mint) if mint else None, MOST_REQUESTS)
         self.reported = reported
-        self._threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="pubsub-push")
+        self._workers = Workers("pubsub-push", MOST_REQUESTS)
 
-    def send(self, target: PushTarget, body: bytes, headers: dict[str, str]) -> asyncio.Future[Outcome]:
-        """POST from a thread; never raises."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, self.pusher.post, target, body, headers)
+    def send(self, target: PushTarget, body: bytes, headers: dict[str, str], settle: Callable[[Outcome], None]) -> None:
+        """POST from a thread, then settle on the loop of the caller."""
+        loop = asyncio.get_running_loop()
+
+        def deliver() -> None:
+            outcome = self._post(target, body, headers)
+            with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
+                loop.call_soon_threadsafe(settle, outcome)
+
+        self._workers.submit(deliver)
 
     def close(self) -> None:
-        """Wait for nothing: requests that run end with their threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Wait for nothing: what runs ends with its daemon thread."""
         self.pusher.close()
+
+    def _post(self, target: PushTarget, body: bytes, headers: dict[str, str]) -> Outcome:
+        try:
+            return self.pusher.post(target, body, headers)
+        except Exception as error:  # noqa: BLE001  whatever ``mint`` raises, the push has failed
+            return Outcome(acked=False, status=0, failure=type(error).__name__)
 
 
 class PushConsumer:
@@ -89,14 +102,11 @@ class PushConsumer:
         body, headers = compose(self._push, subscription.name, entry.message, counted)
         self._running += 1
         subscription.around.usage.delivered(subscription.name, 1, entry.message.size)
-        sending = self._post.send(self._target, body, headers)
-        sending.add_done_callback(lambda sent: self._settle(entry, lease, sent))
+        self._post.send(self._target, body, headers, lambda outcome: self._settle(entry, lease, outcome))
 
-    def _settle(self, entry: Entry, lease: int, sent: asyncio.Future[Outcome]) -> None:
+    def _settle(self, entry: Entry, lease: int, outcome: Outcome) -> None:
         self._running -= 1
-        if sent.cancelled():
-            return
-        subscription, outcome = self._subscription, sent.result()
+        subscription = self._subscription
         current = entry.state is State.LEASED and entry.lease == lease and entry.holder is self
         if outcome.acked:
             self._window = min(self._window + 1, MOST_REQUESTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from emulator.pubsub.refusal import Refused, failed_precondition, invalid, not_f
 from emulator.pubsub.usage import Usage
 
 INVALID_ACK_ID: Final = "PERMANENT_FAILURE_INVALID_ACK_ID"
+_ACK_ID: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 PUSH_BACKOFF: Final = Backoff(0.1, 60.0)
 """Between two pushes of a message without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff."""
 
@@ -158,8 +160,8 @@ class Subscription:
     def acknowledge(self, ack_ids: Iterable[str]) -> AckOutcome:
         """These are done. Without exactly-once delivery a late ack is as good as one in time."""
         outcome = AckOutcome([], [])
-        for ack_id in ack_ids:
-            entry, current = self._find(ack_id)
+        for ack_id, number, lease in self._parse(ack_ids):
+            entry, current = self._find(number, lease)
             if entry is not None and (current or not self.exactly_once):
                 self.done(entry)
             elif self.exactly_once:
@@ -174,8 +176,8 @@ class Subscription:
         """Give leases so many seconds from now; 0 gives the messages back."""
         outcome = AckOutcome([], [])
         now = self.around.clock.now()
-        for ack_id in ack_ids:
-            entry, current = self._find(ack_id)
+        for ack_id, number, lease in self._parse(ack_ids):
+            entry, current = self._find(number, lease)
             if entry is None or not current:
                 (outcome.invalid if self.exactly_once else outcome.done).append(ack_id)
                 continue
@@ -248,17 +250,22 @@ class Subscription:
             consumer.end(refusal or not_found("Subscription does not exist"))
         self.consumers.clear()
 
-    def _find(self, ack_id: str) -> tuple[Entry | None, bool]:
-        """The entry of an ack id, and whether it is the id of its present lease."""
-        if not ack_id.startswith(self._prefix):
-            raise invalid(f"Invalid ack id (ack_id={ack_id})")
-        number, dash, lease = ack_id[len(self._prefix) :].partition("-")
-        if not (dash and number.isdecimal() and lease.isdecimal() and ack_id.isascii()):
-            raise invalid(f"Invalid ack id (ack_id={ack_id})")
-        entry = self.backlog.entries.get(int(number))
+    def _parse(self, ack_ids: Iterable[str]) -> list[tuple[str, int, int]]:
+        """Each ack id with its message's number and its lease. Raises Refused before anything is done."""
+        parsed = []
+        for ack_id in ack_ids:
+            match = _ACK_ID.fullmatch(ack_id.removeprefix(self._prefix))
+            if match is None or not ack_id.startswith(self._prefix):
+                raise invalid(f"Invalid ack id (ack_id={ack_id})")
+            parsed.append((ack_id, int(match[1]), int(match[2])))
+        return parsed
+
+    def _find(self, number: int, lease: int) -> tuple[Entry | None, bool]:
+        """A message that is not done, and whether this is its present lease."""
+        entry = self.backlog.entries.get(number)
         if entry is None or entry.state is State.ACKED:
             return None, False
-        return entry, entry.state is State.LEASED and entry.lease == int(lease)
+        return entry, entry.state is State.LEASED and entry.lease == lease
 
     def _release(self, entry: Entry) -> None:
         holder, entry.holder = entry.holder, None

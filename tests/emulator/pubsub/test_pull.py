@@ -154,6 +154,30 @@ def test_ack_ids_of_another_subscription_or_of_nobody_are_invalid(place: Place) 
             place.subscriber.acknowledge(subscription=one, ack_ids=[ack_id])
 
 
+def test_one_wrong_ack_id_spoils_the_whole_request(place: Place) -> None:
+    topic = place.topic()
+    subscription = place.subscription(topic)
+    place.publish(topic, "a")
+    (received,) = place.pull(subscription)
+    with pytest.raises(InvalidArgument):
+        place.subscriber.acknowledge(subscription=subscription, ack_ids=[received.ack_id, "nonsense"])
+    place.nack(subscription, [received])
+    assert place.texts(subscription) == ["a"]
+
+
+def test_an_ack_id_may_be_repeated(place: Place, server: PubsubServer) -> None:
+    topic, grave = place.topic(), place.topic()
+    dead = place.subscription(grave)
+    policy = {"dead_letter_topic": grave, "max_delivery_attempts": 5}
+    subscription = place.subscription(topic, dead_letter_policy=policy)
+    place.publish(topic, "a", "b")
+    place.ack(subscription, place.pull(subscription)[1:] * 3)
+    server.advance(11)
+    for _ in range(4):
+        place.nack(subscription, place.pull(subscription) * 3)
+    assert place.texts(dead) == ["a"]
+
+
 @pytest.mark.parametrize("seconds", [-1, 601])
 def test_a_deadline_out_of_bounds_is_refused(place: Place, seconds: int) -> None:
     topic = place.topic()

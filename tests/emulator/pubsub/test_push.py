@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
 from google.api_core.exceptions import InvalidArgument
 
-from tests.emulator.pubsub.conftest import Endpoint, Place
+from emulator.pubsub.server import PubsubOptions, PubsubServer
+from tests.emulator.pubsub.conftest import Endpoint, Place, fake_token
 
 Eventually = Callable[..., Any]
 
@@ -170,6 +172,38 @@ def test_push_begins_and_ends_with_modify_push_config(place: Place, endpoint: En
     place.publish(topic, "after")
     assert place.texts(subscription) == ["after"]
     assert len(endpoint.received) == 1
+
+
+def test_a_server_stops_at_once_though_an_endpoint_hangs(endpoint: Endpoint, eventually: Eventually) -> None:
+    endpoint.delay = 3
+    with PubsubServer() as own, grpc.insecure_channel(own.address) as channel:
+        place = Place(channel)
+        topic = place.topic()
+        place.subscription(topic, push_config={"push_endpoint": endpoint.url})
+        place.publish(topic, "a")
+        eventually(lambda: endpoint.received)
+        begun = time.monotonic()
+        own.stop()
+        assert time.monotonic() - begun < 2
+
+
+def test_a_mint_that_fails_fails_the_push(endpoint: Endpoint, eventually: Eventually) -> None:
+    calls: list[str] = []
+
+    def mint(_audience: str, email: str) -> str:
+        calls.append(email)
+        if len(calls) == 1:
+            raise LookupError(email)
+        return fake_token({"email": email})
+
+    with PubsubServer(PubsubOptions(mint=mint)) as own, grpc.insecure_channel(own.address) as channel:
+        place = Place(channel)
+        topic = place.topic()
+        token = {"service_account_email": "push@p.iam"}
+        place.subscription(topic, push_config={"push_endpoint": endpoint.url, "oidc_token": token})
+        place.publish(topic, "a")
+        eventually(lambda: endpoint.received)
+    assert calls == ["push@p.iam"] * 2
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://example.org/", "http:///path"])

@@ -192,8 +192,9 @@ def test_a_client_that_leaves_in_the_middle_frees_its_pull(
     consumers = server.call(lambda: server.broker.subscriptions[subscription].consumers)
     with grpc.insecure_channel(server.address) as channel:
         pull = Place(channel).raw("Subscriber/Pull", PullRequest)
-        pull.future(PullRequest(subscription=subscription, max_messages=1))
+        waiting = pull.future(PullRequest(subscription=subscription, max_messages=1))
         eventually(lambda: len(consumers) == 1)
+        assert not waiting.done()
     eventually(lambda: not consumers)
 
 

@@ -10,7 +10,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -97,13 +97,17 @@ class Pusher:
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once. Never raises: what went wrong is in the outcome."""
         body = push_envelope(message, target.subscription, attempt if target.counts_attempts else None)
+        return self.post(target, body, {"Content-Type": "application/json"})
+
+    def post(self, target: PushTarget, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Send any body, with Google's headers added. Never raises; a target without account gets no token."""
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=target.ack_deadline_seconds)
         try:
             response = self._http.request(
                 "POST",
                 target.endpoint,
                 body=body,
-                headers=self._headers(target),
+                headers={**headers, **self._headers(target)},
                 timeout=timeout,
                 redirect=False,
             )
@@ -117,11 +121,10 @@ class Pusher:
 
     def _headers(self, target: PushTarget) -> dict[str, str]:
         headers = {
-            "Content-Type": "application/json",
             "User-Agent": "CloudPubSub-Google",
             "From": "noreply@google.com",
         }
-        if self._tokens is not None:
+        if self._tokens is not None and target.service_account:
             headers["Authorization"] = f"Bearer {self._tokens(target.audience, target.service_account)}"
         return headers
 

@@ -1,0 +1,203 @@
+"""The server: in a background thread of this process, or the whole of a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import grpc
+
+from emulator.delivery.push import Outcome, Tokens
+from emulator.errors import StartError
+from emulator.events import log_event
+from emulator.pubsub import dispatch
+from emulator.pubsub.broker import Broker
+from emulator.pubsub.clock import Clock
+from emulator.pubsub.faults import Fault
+from emulator.pubsub.push import Post
+from emulator.pubsub.storage import Storage, dump, load
+
+_LARGEST_MESSAGE: Final = 64 * 1024 * 1024
+_SAVE_SECONDS: Final = 0.5
+_START_SECONDS: Final = 10.0
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class PubsubOptions:
+    """``mint(audience, email)`` makes the tokens of pushes; ``storage`` keeps everything in one SQLite file."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    mint: Tokens | None = None
+    storage: Path | None = None
+    grace: float = 0.2
+
+
+class PubsubServer:
+    """Pub/Sub on this machine, between :meth:`start` and :meth:`stop`; safe to control from any thread."""
+
+    def __init__(self, options: PubsubOptions | None = None) -> None:
+        """Nothing runs yet."""
+        self._options = options or PubsubOptions()
+        self._post = Post(self._options.mint, _report_push)
+        self._broker = Broker(Clock(), self._post)
+        self._thread = threading.Thread(target=self._run, name="pubsub", daemon=True)
+        self._ready = threading.Event()
+        self._failure: Exception | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """The value of PUBSUB_EMULATOR_HOST, once started."""
+        return f"{self._options.host}:{self._port}"
+
+    def start(self) -> None:
+        """Serve from a background thread; returns when calls are answered. Raises StartError."""
+        self._thread.start()
+        if not self._ready.wait(_START_SECONDS):
+            raise StartError(f"Pub/Sub did not start within {_START_SECONDS:.0f} s")
+        if self._failure is not None:
+            raise StartError(f"Pub/Sub cannot listen on {self._options.host}:{self._options.port}: {self._failure}")
+
+    def stop(self) -> None:
+        """End open calls after a short grace, save, and stop; twice does nothing."""
+        if self._thread.is_alive() and self._failure is None:
+            self._ask_to_stop()
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Stop."""
+        self.stop()
+
+    def reset(self) -> None:
+        """Forget all resources, faults and counters."""
+        self._do(self._broker.clear)
+
+    def snapshot(self) -> bytes:
+        """Everything, to be given to :meth:`restore`."""
+        return self._do(lambda: dump(self._broker))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go back to a snapshot; open pulls and streams end."""
+        self._do(lambda: load(self._broker, snapshot))
+
+    def usage(self) -> dict[str, dict[str, int]]:
+        """What the service would bill, and how often each method was called."""
+        return self._do(self._broker.usage.report)
+
+    def inject(self, fault: Fault) -> None:
+        """Plan a fault."""
+        self._do(lambda: self._broker.faults.inject(fault))
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock; what became due happens before this returns."""
+        self._do(lambda: self._move(lambda: self._broker.clock.advance(seconds)))
+
+    def freeze(self) -> None:
+        """Stop the clock until :meth:`advance` or :meth:`unfreeze`."""
+        self._do(lambda: self._move(self._broker.clock.freeze))
+
+    def unfreeze(self) -> None:
+        """Let the clock run again."""
+        self._do(lambda: self._move(self._broker.clock.run))
+
+    @property
+    def clock(self) -> Clock:
+        """The clock, to be read; :meth:`advance` moves it."""
+        return self._broker.clock
+
+    @property
+    def broker(self) -> Broker:
+        """The state, for a console in the same process. Touch it only through :meth:`call`."""
+        return self._broker
+
+    def call(self, action: Callable[[], _Answer]) -> _Answer:
+        """Run an action on the server's loop and return its answer."""
+        return self._do(action)
+
+    def run(self, started: Callable[[str], None], stopping: Callable[[Callable[[], None]], None]) -> None:
+        """Serve from this thread; ``stopping`` is given what stops it."""
+        stopping(self._ask_to_stop)
+        self._run(lambda: started(self.address))
+        if self._failure is not None:
+            raise StartError(f"Pub/Sub cannot listen on {self._options.host}:{self._options.port}: {self._failure}")
+
+    def _run(self, started: Callable[[], None] = lambda: None) -> None:
+        asyncio.run(self._serve(started))
+
+    def _ask_to_stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _serve(self, started: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        storage = Storage(self._options.storage) if self._options.storage else None
+        try:
+            server = await self._listen()
+            if storage is not None:
+                storage.read_into(self._broker)
+            self._broker.start()
+            await server.start()
+        except Exception as error:  # noqa: BLE001  told to whoever started it
+            self._failure = error
+            self._ready.set()
+            return
+        self._ready.set()
+        started()
+        saving = asyncio.ensure_future(self._save_often(storage)) if storage else None
+        await self._stopping.wait()
+        await self._end(server, saving, storage)
+
+    async def _listen(self) -> grpc.aio.Server:
+        sizes = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE) for way in ("send", "receive")]
+        keepalive = [
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+            ("grpc.http2.max_ping_strikes", 0),
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.aio.server(options=[*sizes, *keepalive])
+        server.add_generic_rpc_handlers(dispatch.handlers(self._broker))
+        self._port = server.add_insecure_port(f"{self._options.host}:{self._options.port}")
+        return server
+
+    async def _save_often(self, storage: Storage) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_SECONDS)
+            storage.write(self._broker)
+
+    async def _end(self, server: grpc.aio.Server, saving: asyncio.Future[None] | None, storage: Storage | None) -> None:
+        await server.stop(self._options.grace)
+        if saving is not None:
+            saving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saving
+        if storage is not None:
+            storage.write(self._broker)
+            storage.close()
+        self._post.close()
+
+    def _move(self, step: Callable[[], None]) -> None:
+        step()
+        self._broker.timers.catch_up()
+
+    def _do(self, action: Callable[[], _Answer]) -> _Answer:
+        async def act() -> _Answer:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(_START_SECONDS)
+
+
+def _report_push(subscription: str, outcome: Outcome) -> None:
+    log_event("push.failed", subscription=subscription, status=outcome.status, failure=outcome.failure)

@@ -1,6 +1,6 @@
 """The embedded Firestore beside the official emulator, in one run: start-up, memory, latency and throughput.
 
-``python benchmarks/emulators_firestore.py [--seconds 3] [--only embedded]``. Both run as processes of their own and are
+``python benchmarks/emulators_firestore.py [--seconds 1] [--rounds 5] [--only embedded]``. Both run as processes of their own and are
 used through the unmodified Python client, first by one thread and then by sixteen.
 """
 
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -160,25 +160,42 @@ def rate(operation: Operation, seconds: float) -> float:
     return sum(counts) / (time.perf_counter() - began)
 
 
-def measured(server: str, seconds: float) -> Figures:
-    """Measure one server."""
-    with started(server) as (port, pid, start_ms):
-        fresh, table = megabytes(pid), operations(port)
-        for operation in table.values():
-            median_ms(operation, seconds / 3)  # warm up: the Java machine compiles what it sees often
-        p50 = {name: median_ms(operation, seconds) for name, operation in table.items()}
-        throughput = {name: rate(operation, seconds) for name, operation in table.items()}
-        return Figures(start_ms, fresh, megabytes(pid), p50, throughput)
+def measured(servers: list[str], seconds: float, rounds: int) -> dict[str, Figures]:
+    """Measure the servers in turns, so that what else the machine does meets all of them."""
+    with ExitStack() as stack:
+        running = {server: stack.enter_context(started(server)) for server in servers}
+        fresh = {server: megabytes(pid) for server, (_, pid, _) in running.items()}
+        tables = {server: operations(port) for server, (port, _, _) in running.items()}
+        for table in tables.values():
+            for operation in table.values():
+                rate(operation, seconds)  # warm up: the Java machine compiles what it sees often
+        names = list(next(iter(tables.values())))
+        p50: dict[str, dict[str, list[float]]] = {server: {name: [] for name in names} for server in servers}
+        rates: dict[str, dict[str, list[float]]] = {server: {name: [] for name in names} for server in servers}
+        for _ in range(rounds):
+            for name in names:
+                for server in servers:
+                    p50[server][name].append(median_ms(tables[server][name], seconds))
+                    rates[server][name].append(rate(tables[server][name], seconds))
+        return {
+            server: Figures(start_ms, fresh[server], megabytes(pid), _medians(p50[server]), _medians(rates[server]))
+            for server, (_, pid, start_ms) in running.items()
+        }
+
+
+def _medians(rounds: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in rounds.items()}
 
 
 def main() -> None:
     """Measure both and print them side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="of measurements; their median is shown")
     parser.add_argument("--only", choices=["embedded", "official"])
     given = parser.parse_args()
     servers = [given.only] if given.only else ["official", "embedded"]
-    figures = {server: measured(server, given.seconds) for server in servers}
+    figures = measured(servers, given.seconds, given.rounds)
     rows = [
         ("start to first answer, ms", [each.start_ms for each in figures.values()]),
         ("memory after start, MB", [each.fresh_mb for each in figures.values()]),

@@ -43,8 +43,3 @@ def already_exists(message: str) -> Refusal:
 def aborted(message: str) -> Refusal:
     """The transaction lost against another one and may be tried again."""
     return Refusal(StatusCode.ABORTED, message)
-
-
-def exhausted(message: str) -> Refusal:
-    """A limit of the service."""
-    return Refusal(StatusCode.RESOURCE_EXHAUSTED, message)

@@ -55,7 +55,7 @@ def seek_to_time(subscription: Subscription, topic: LiveTopic | None, time: floa
     messages = [known[number] for number in sorted(known)]
     cut = round(time * 1e6)
     unacked = [message for message in messages if round(message.time * 1e6) >= cut]
-    subscription.restart(unacked, [message for message in messages if round(message.time * 1e6) < cut])
+    subscription.restart(unacked, [message for message in messages if round(message.time * 1e6) < cut], time)
 
 
 def unacked_count(subscription: Subscription) -> int:

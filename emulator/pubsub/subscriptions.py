@@ -73,6 +73,7 @@ class Subscription:
         self._matches = parse_filter(config.filter) if config.filter else None
         self._alarm = float("inf")
         self._closed = False
+        self._skip_before = float("-inf")
         self.reconfigure(config)
 
     @property
@@ -102,7 +103,7 @@ class Subscription:
         """Messages were published: those that the filter refuses are done at once."""
         matches = self._matches
         for message in messages:
-            if matches is None or matches(message.attributes):
+            if message.time >= self._skip_before and (matches is None or matches(message.attributes)):
                 self.backlog.add(message)
         self.wake()
 
@@ -218,8 +219,11 @@ class Subscription:
                 self._release(back)
             entry.deliveries -= 1
 
-    def restart(self, unacked: Iterable[Published], acked: Iterable[Published]) -> None:
-        """Seek: start again with these messages."""
+    def restart(
+        self, unacked: Iterable[Published], acked: Iterable[Published], skip_before: float = float("-inf")
+    ) -> None:
+        """Seek: start again with these messages, and take no new one from before a time."""
+        self._skip_before = skip_before
         for entry in self.backlog.entries.values():
             self._release(entry)
         self.backlog.replace(unacked, acked if self._keep else ())

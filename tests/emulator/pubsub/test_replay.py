@@ -43,6 +43,16 @@ def test_seeking_forward_acks_what_was_published_before(place: Place, server: Pu
     assert place.texts(subscription) == ["b"]
 
 
+def test_seeking_to_the_future_acks_what_is_published_until_then(place: Place, server: PubsubServer) -> None:
+    topic = place.topic()
+    subscription = place.subscription(topic)
+    place.subscriber.seek(request={"subscription": subscription, "time": at(server.clock.now() + 60)})
+    place.publish(topic, "before")
+    server.advance(61)
+    place.publish(topic, "after")
+    assert place.texts(subscription) == ["after"]
+
+
 def test_a_topic_that_retains_serves_subscriptions_that_came_later(place: Place, server: PubsubServer) -> None:
     topic = place.topic(message_retention_duration="3600s")
     place.publish(topic, "red", colour="red")

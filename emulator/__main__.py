@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--only", nargs="+", default=(), metavar="ROLE", help="run only these roles")
     up.add_argument("--no-watch", action="store_true", help="do not restart functions when their code changes")
+    up.add_argument("--forget", action="store_true", help="do not keep documents and messages over restarts")
     up.add_argument("--project", default=_DEFAULTS.project, help="project id (%(default)s)")
     bridge = commands.add_parser("bridge", help="only deliver Pub/Sub messages, configured by environment variables")
     for command in (up, bridge):
@@ -62,6 +63,7 @@ def _up(given: argparse.Namespace) -> None:
         cloud=given.cloud,
         only=tuple(given.only),
         watch=not given.no_watch,
+        keep=not given.forget,
     )
     stop = threading.Event()
     _interrupt_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT is ignored in a shell's background job

@@ -20,6 +20,8 @@ class CloudPlace:
     logs: Path
     state: Path
     guard: Guard
+    keep: bool = False
+    """Whether documents and messages outlive the cloud; the official emulators keep nothing."""
 
 
 class Cloud(Protocol):

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from emulator.cloud import Cloud, CloudPlace
 from emulator.delivery.push import CachedTokens
+from emulator.embedded import EmbeddedCloud
 from emulator.errors import EmulatorError
 from emulator.events import events_to
 from emulator.functions import (
@@ -45,7 +46,7 @@ from emulator.topology import load_topology
 from emulator.watch import Watch
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {"official": OfficialCloud}
+CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {"embedded": EmbeddedCloud, "official": OfficialCloud}
 _BRIDGE: Final = "bridge"
 _BRIDGE_GRACE: Final = 4.0
 _FUNCTION_GRACE: Final = 3.0
@@ -59,7 +60,8 @@ class StackOptions:
     roles_file: Path = ROOT / "infra" / "roles.json"
     root: Path = ROOT
     project: str = "mesh-local"
-    cloud: str = "official"
+    cloud: str = field(default_factory=lambda: os.environ.get("MESH_CLOUD") or "embedded")
+    keep: bool = False
     only: tuple[str, ...] = ()
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     watch: bool = False
@@ -233,7 +235,7 @@ class LocalStack:
         self._functions = {
             role: function_address(self._ports.take(role), state.logs / f"{role}.log") for role in self._roles
         }
-        self._cloud = CLOUDS[options.cloud](CloudPlace(self._ports, state.logs, state.path, self._guard))
+        self._cloud = CLOUDS[options.cloud](CloudPlace(self._ports, state.logs, state.path, self._guard, options.keep))
         self._cleanup.callback(self._cloud.stop)
         return list(self._cloud.start())
 

@@ -1,10 +1,9 @@
-"""What several folders of tests share: Google's emulators, a clock set by hand, a publisher that remembers."""
+"""What several folders of tests share: a local cloud, a clock set by hand, a publisher that remembers."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ import pytest
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
 from emulator.cloud import CloudPlace
-from emulator.official import OfficialCloud
 from emulator.ports import Ports
 from emulator.probes import wait_until_ready
 from emulator.processes import Guard
+from emulator.stack import CLOUDS, StackOptions
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,14 @@ class RecordingPublisher:
 
 @pytest.fixture(scope="session")
 def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudAddresses]:
-    """Google's emulators for the whole session."""
-    if shutil.which("gcloud") is None:
-        pytest.skip("Google's emulators are not installed (gcloud components install beta cloud-firestore-emulator)")
+    """Firestore and Pub/Sub for the whole session: the embedded ones, or what MESH_CLOUD names."""
     place = tmp_path_factory.mktemp("cloud")
     with ExitStack() as stack:
         guard = Guard()
         stack.callback(guard.close)
         ports = Ports(Path(place / "ports.json"))
         stack.callback(ports.close)
-        cloud = OfficialCloud(CloudPlace(ports, place, place, guard))
+        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, place, place, guard))
         stack.callback(cloud.stop)
         wait_until_ready(list(cloud.start()), 60.0)
         with pytest.MonkeyPatch.context() as patch:

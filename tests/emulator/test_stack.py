@@ -18,7 +18,7 @@ from emulator.__main__ import main
 from emulator.errors import AlreadyRunningError, EmulatorError, StartError
 from emulator.stack import LocalStack, StackOptions
 
-pytestmark = [pytest.mark.official, pytest.mark.stack]
+pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
 
 Publish = Callable[..., None]

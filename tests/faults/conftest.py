@@ -54,7 +54,7 @@ def firestore_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         guard, ports = Guard(), Ports(folder / "ports.json")
         running.callback(guard.close)
         running.callback(ports.close)
-        cloud = CLOUDS["official"](CloudPlace(ports, folder, folder, guard))
+        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, folder, folder, guard))
         running.callback(cloud.stop)
         wait_until_ready(cloud.start(), 60)
         patch = running.enter_context(pytest.MonkeyPatch.context())

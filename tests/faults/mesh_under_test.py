@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.request import urlopen
 
 from google.cloud import firestore
-from google.cloud.firestore_v1.base_query import FieldFilter
 
 from agent_mesh.client import ConnectionFailed, MeshClient, ProblemError
 from agent_mesh.contracts.tasks import Task, TaskStatus
@@ -199,7 +198,7 @@ class MeshUnderTest:
         """Lower the day's budget so that only so many runs fit; return what lifts it again."""
         case = uuid.uuid4().hex
         self.ending(self.dispatch(case=case, mode="http"), case)  # opens the budget
-        (budget,) = self.database.collection("budgets").where(filter=FieldFilter("agent", "==", AGENT)).get()
+        (budget,) = [each for each in self.database.collection("budgets").get() if each.get("agent") == AGENT]
         limit = budget.get("limitCents")
         budget.reference.update({"limitCents": budget.get("usedCents") + 5 * runs})
 
@@ -222,10 +221,10 @@ class MeshUnderTest:
         return sum(each["leased"] for each in self._counts().values())
 
     def _open_tasks(self) -> bool:
-        tasks = self.database.collection("tasks")
-        accepted = tasks.where(filter=FieldFilter("status", "==", "accepted")).limit(1).get()
-        held = self.database.collection("runs").where(filter=FieldFilter("reservedCents", ">", 0)).limit(1).get()
-        return bool(accepted or held or tasks.where(filter=FieldFilter("dueAt", "!=", None)).limit(1).get())
+        tasks = [each.to_dict() or {} for each in self.database.collection("tasks").stream()]
+        runs = [each.to_dict() or {} for each in self.database.collection("runs").stream()]
+        held = any(run.get("reservedCents") for run in runs)
+        return held or any(task["status"] == "accepted" or task.get("dueAt") for task in tasks)
 
 
 def _charge(fields: dict[str, Any], *, done: bool) -> int:

@@ -35,7 +35,7 @@ from tests.faults.in_process import (
     World,
 )
 
-pytestmark = [pytest.mark.faults, pytest.mark.official]
+pytestmark = pytest.mark.faults
 LIMIT_CENTS = 4 * PRICE.maximum
 EXAMPLES, STEPS = 30, 25
 HALF_PAST_ELEVEN_PM = 55_800.0

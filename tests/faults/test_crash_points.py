@@ -20,7 +20,7 @@ from tests.faults import stories
 from tests.faults.mesh_under_test import Ending, MeshUnderTest
 from tests.faults.stories import Story
 
-pytestmark = [pytest.mark.faults, pytest.mark.official]
+pytestmark = pytest.mark.faults
 
 _AT_THE_AGENT = (
     "agent.delivered",

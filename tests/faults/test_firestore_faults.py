@@ -27,7 +27,7 @@ from tests.faults.in_process import (
     World,
 )
 
-pytestmark = [pytest.mark.faults, pytest.mark.official, pytest.mark.usefixtures("firestore_emulator")]
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("firestore_emulator")]
 T = TypeVar("T")
 Story = Callable[[World], None]
 MOST_EFFECTS = 60

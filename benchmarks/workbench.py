@@ -27,17 +27,17 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from benchmarks.recorder import Bill, Recorder, delivered, message_bytes
-from emulator.cloud import CloudPlace
+from emulator.cloud import Cloud, CloudPlace
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
 from emulator.delivery.push import CachedTokens
-from emulator.official import OfficialCloud
 from emulator.oidc.issuer import Issuer
 from emulator.oidc.keys import SigningKey
 from emulator.oidc.metadata import MetadataServer
 from emulator.ports import Ports
 from emulator.probes import wait_until_ready
 from emulator.processes import Guard
+from emulator.stack import CLOUDS, StackOptions
 
 if TYPE_CHECKING:
     import flask
@@ -104,7 +104,7 @@ class Endpoint:
 class Workbench:
     """What `workbench` opens."""
 
-    def __init__(self, cloud: OfficialCloud, issuer: Issuer) -> None:
+    def __init__(self, cloud: Cloud, issuer: Issuer) -> None:
         """Create topics and subscriptions; the functions are wired by `open`."""
         self.recorder = Recorder()
         self.clock = Clock()
@@ -195,7 +195,7 @@ def workbench() -> Iterator[Workbench]:
         guard, ports = Guard(), Ports(folder / "ports.json")
         exits.callback(guard.close)
         exits.callback(ports.close)
-        cloud = OfficialCloud(CloudPlace(ports, folder / "logs", folder, guard))
+        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, folder / "logs", folder, guard))
         exits.callback(cloud.stop)
         awaited = list(cloud.start())
         issuer = exits.enter_context(Issuer(SigningKey.load_or_create(folder / "key.pem")))

@@ -12,8 +12,6 @@ import pytest
 from benchmarks.cost import DOCUMENT, LIMITED, LIMITS
 from benchmarks.import_time import ROOT
 
-pytestmark = pytest.mark.official
-
 
 @pytest.fixture(scope="module")
 def per_task() -> dict[str, dict[str, float]]:

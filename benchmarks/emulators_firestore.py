@@ -1,7 +1,7 @@
 """The embedded Firestore beside the official emulator, in one run: start-up, memory, latency and throughput.
 
-``python benchmarks/emulators_firestore.py [--seconds 1] [--rounds 5] [--only embedded]``. Both run as processes of their own and are
-used through the unmodified Python client, first by one thread and then by sixteen.
+``python benchmarks/emulators_firestore.py [--seconds 1] [--rounds 5] [--only embedded]``. Both run as processes of
+their own and are used through the unmodified Python client, by one thread and by sixteen.
 """
 
 from __future__ import annotations

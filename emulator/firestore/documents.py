@@ -19,7 +19,6 @@ from emulator.firestore.protocol import Document, Message
 from emulator.firestore.refusals import failed_precondition, invalid
 
 _TIME: Final = itemgetter(0)
-_ID: Final = itemgetter(1)
 
 
 class Stored(NamedTuple):

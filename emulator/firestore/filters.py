@@ -179,7 +179,7 @@ def _parse_field(message: Message) -> Condition:
     if path == NAME:
         _check_names(operator, given)
     keys = [key_of(each) for each in given]
-    if (_NULL_KEY in keys and operator in _RANGES | _NEGATIONS) or (keys == [_NAN_KEY] and operator in _RANGES):
+    if (set(keys) == {_NULL_KEY} and operator in _RANGES | _NEGATIONS) or (keys == [_NAN_KEY] and operator in _RANGES):
         return Condition(path, operator, lambda _key: False, never=True)
     return Condition(path, operator, _TESTS[operator](keys), tuple(keys), branches)
 

@@ -15,7 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from emulator.firestore.documents import Database, Stored
 from emulator.firestore.names import FieldPath, Name, format_field_path, parse_document, parse_field_path
-from emulator.firestore.protocol import Document, Message, WriteResult
+from emulator.firestore.protocol import Document, Message, Value, WriteResult
 from emulator.firestore.refusals import already_exists, failed_precondition, invalid, not_found
 from emulator.firestore.transforms import Transform, parse_transform
 from emulator.firestore.values import (
@@ -288,9 +288,11 @@ def remove_field(fields: Message, path: FieldPath) -> None:
 def _transformed(fields: Message, transform: Transform, time: int) -> Message:
     before = field_at(fields, transform.path)
     after, result = transform.apply(before, time)
+    told = Value()
+    told.CopyFrom(result)  # the next transform may change the field in place
     if before is not after:
         set_field(fields, transform.path, after)
-    return result
+    return told
 
 
 def masked(document: Stored, mask: tuple[FieldPath, ...] | None) -> bytes:

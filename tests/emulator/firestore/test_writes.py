@@ -111,6 +111,13 @@ def test_nan_wins_over_every_number(firestore: RawFirestore) -> None:
     assert math.isnan(transformed(firestore, maximum=value(math.nan)).double_value)
 
 
+def test_each_of_several_transforms_of_a_field_tells_its_own_result(firestore: RawFirestore) -> None:
+    write = firestore.update("c/a", fields(f=1))
+    write.update_transforms.add(field_path="f", maximum=value(0))
+    write.update_transforms.add(field_path="f", increment=value(2))
+    assert list(firestore.commit(write).write_results[0].transform_results) == [value(1), value(3)]
+
+
 def test_array_union_and_removal_take_1_and_1_0_as_equal(firestore: RawFirestore) -> None:
     firestore.commit(firestore.update("c/a", fields(f=[1, "a"])))
     union = p.ArrayValue(values=[value(1.0), value("b"), value("b")])

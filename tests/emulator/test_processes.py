@@ -29,6 +29,11 @@ STUBBORN = (
 )
 
 
+POLITE = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_DFL); print('ready', flush=True); time.sleep(60)"
+)
+
+
 def command(tmp_path: Path, code: str, name: str = "sleeper") -> Command:
     return Command(name, (sys.executable, "-c", code), os.environ, tmp_path / f"{name}.log", tmp_path)
 
@@ -83,8 +88,8 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path, eventually: C
 
 
 def test_a_deaf_child_is_killed_after_the_grace(tmp_path: Path, guard: Guard, eventually: Callable[..., Any]) -> None:
-    deaf, polite = Child(command(tmp_path, STUBBORN, "deaf"), guard), Child(command(tmp_path, SLEEP), guard)
-    eventually(lambda: "deaf" in last_lines(deaf.command.log))
+    deaf, polite = Child(command(tmp_path, STUBBORN, "deaf"), guard), Child(command(tmp_path, POLITE), guard)
+    eventually(lambda: "deaf" in last_lines(deaf.command.log) and "ready" in last_lines(polite.command.log))
     started = time.monotonic()
     stop_all([deaf, polite], 5)
     assert time.monotonic() - started < 15

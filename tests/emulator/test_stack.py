@@ -232,7 +232,10 @@ def test_a_broken_function_fails_the_start_and_leaves_nothing(copied_root: Path,
 
 def test_an_unknown_cloud_is_refused(roles_file: Path, tmp_path: Path) -> None:
     options = StackOptions(state_dir=tmp_path, roles_file=roles_file, root=roles_file.parent, cloud="moon")
-    with pytest.raises(EmulatorError, match="there is no cloud 'moon'; there is official"), LocalStack(options):
+    with (
+        pytest.raises(EmulatorError, match="there is no cloud 'moon'; there is embedded, official"),
+        LocalStack(options),
+    ):
         pass
 
 

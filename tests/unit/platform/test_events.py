@@ -89,6 +89,7 @@ def test_a_topic_that_is_closed_is_logged_and_fails_nobody(
 ) -> None:
     configure_logs("p", "shout")
     events = EventLog(ClosedTopic(), "projects/p/topics/events", "shout", clock)
+    events.begin()
     events.emit("mesh.a", "1", {"secret": "s"})
     events.flush()
     events.flush()

@@ -16,6 +16,7 @@ import grpc
 from emulator.firestore.engine import Engine
 from emulator.firestore.faults import Fault
 from emulator.firestore.ttl import sweep
+from emulator.usage.report import question_from
 
 SERVICE: Final = "emulator.firestore.Control"
 _CALL: Final = "Call"
@@ -35,8 +36,8 @@ class Controls(Protocol):
     def restore(self, snapshot: bytes) -> None:
         """Put the documents of a snapshot in the place of all."""
 
-    def usage(self) -> dict[str, object]:
-        """What has been read, written and deleted so far."""
+    def usage(self, **question: object) -> dict[str, object]:
+        """What has been read, written and deleted so far; see ``emulator.usage.report``."""
 
     def inject(self, fault: Fault) -> None:
         """Let calls fail or be late."""
@@ -56,7 +57,7 @@ async def control(engine: Engine, name: str, arguments: Arguments) -> object:
         "reset": engine.clear,
         "snapshot": lambda: base64.b64encode(engine.snapshot()).decode(),
         "restore": lambda: engine.restore(base64.b64decode(arguments["snapshot"])),
-        "usage": engine.usage.report,
+        "usage": lambda: engine.usage.report(question_from(arguments)),
         "inject": lambda: engine.faults.add(Fault(**arguments)),
         "requireIndexes": lambda: setattr(engine, "indexes_required", bool(arguments["wanted"])),
         "clock.now": engine.clock.now,
@@ -105,9 +106,9 @@ class RemoteControl:
         """Put the documents of a snapshot in the place of all."""
         self.act("restore", snapshot=base64.b64encode(snapshot).decode())
 
-    def usage(self) -> dict[str, object]:
-        """What has been read, written and deleted so far."""
-        report: dict[str, object] = self.act("usage")
+    def usage(self, **question: object) -> dict[str, object]:
+        """What has been read, written and deleted so far; see ``emulator.usage.report``."""
+        report: dict[str, object] = self.act("usage", **question)
         return report
 
     def inject(self, fault: Fault) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grpc import StatusCode
+
 from emulator.firestore.clock import Clock
 from emulator.firestore.documents import Documents
 from emulator.firestore.faults import Faults
 from emulator.firestore.indexes import Declared, load_indexes, require_index
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.query import Query
+from emulator.firestore.refusals import Refusal
 from emulator.firestore.storage import Storage, from_bytes, stored_from, to_bytes
 from emulator.firestore.transactions import CommitOutcome, Transactions
 from emulator.firestore.usage import Usage
@@ -39,10 +42,15 @@ class Engine:
         self, method: str, database: str, writes: Sequence[PlannedWrite], transaction: bytes
     ) -> CommitOutcome:
         """Do all writes or none, and count them. Raises Refusal."""
-        done = await self.transactions.commit(database, writes, transaction)
-        deletes = sum(1 for write in writes if write.kind is Kind.DELETE)
-        self.usage.deletes[method] += deletes
-        self.usage.writes[method] += len(writes) - deletes
+        try:
+            done = await self.transactions.commit(database, writes, transaction)
+        except Refusal as refusal:
+            if refusal.code is not StatusCode.INVALID_ARGUMENT:
+                self.usage.wrote(method, refused=len(writes))
+            raise
+        kinds = [write.kind for write in writes]
+        self.usage.wrote(method, writes=kinds.count(Kind.UPDATE), deletes=kinds.count(Kind.DELETE))
+        self.usage.read(method, kinds.count(Kind.VERIFY))
         return done
 
     def require_index(self, query: Query) -> None:

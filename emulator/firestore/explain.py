@@ -5,26 +5,41 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#explai
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from emulator.firestore.billing import QueryCost
 from emulator.firestore.filters import NAME
 from emulator.firestore.names import format_field_path
 from emulator.firestore.protocol import Duration, ExplainMetrics, Message, Struct
 from emulator.firestore.query import Query
 
 
-def metrics_of(query: Query, returned: int | None = None, reads: int = 0, seconds: float = 0.0) -> Message:
-    """The plan, and if it was run (``returned`` is set) how it went."""
+class Execution(NamedTuple):
+    """How a query that was run went."""
+
+    returned: int
+    cost: QueryCost
+    seconds: float
+
+
+def metrics_of(query: Query, execution: Execution | None = None) -> Message:
+    """The plan, and if it was run how that went."""
     metrics = ExplainMetrics()
     metrics.plan_summary.indexes_used.append(_index(query))
-    if returned is not None:
+    if execution:
+        returned, cost, seconds = execution
         stats = metrics.execution_stats
-        stats.results_returned, stats.read_operations = returned, reads
+        stats.results_returned, stats.read_operations = returned, cost.reads
         stats.execution_duration.CopyFrom(Duration(nanos=min(int(seconds * 1e9), 999_999_999)))
-        billing = {"documents_billable": str(returned), "index_entries_billable": "0", "min_query_cost": "0"}
         stats.debug_stats.update(
             {
-                "documents_scanned": str(returned),
-                "index_entries_scanned": str(returned),
-                "billing_details": billing,
+                "documents_scanned": str(cost.documents),
+                "index_entries_scanned": str(max(cost.documents, cost.entries)),
+                "billing_details": {
+                    "documents_billable": str(cost.documents),
+                    "index_entries_billable": str(cost.entries),
+                    "min_query_cost": "0" if cost.documents or cost.entries else "1",
+                },
             }
         )
     return metrics

@@ -76,8 +76,9 @@ class Listener:
             return []
         read_time, written = self._engine.documents.read_time(), self._written
         self._written = set()
-        answers = [answer for target in self._targets.values() for answer in target.next(written, read_time)]
-        self._count(answers)
+        told = [target.next(written, read_time) for target in self._targets.values()]
+        self._engine.usage.read("Listen", sum(each.reads for each in told))
+        answers = [answer for each in told for answer in each.answers]
         return [*answers, self._snapshot(read_time)] if answers else []
 
     def _take(self, request: Message) -> list[bytes]:
@@ -109,9 +110,9 @@ class Listener:
         resumed = since is not None and self._resume(target, since)
         if since is not None and not resumed:
             answers.append(_change(TargetChange.RESET, number))
-        documents = target.first(read_time, resumed=resumed)
-        self._count(documents)
-        answers += [*documents, _change(TargetChange.CURRENT, number, read_time), self._snapshot(read_time)]
+        told = target.first(read_time, resumed=resumed)
+        self._engine.usage.read("Listen", told.reads)
+        answers += [*told.answers, _change(TargetChange.CURRENT, number, read_time), self._snapshot(read_time)]
         if message.once:
             answers.append(_change(TargetChange.REMOVE, number))
         else:
@@ -147,9 +148,6 @@ class Listener:
         except Refusal:
             return False
         return True
-
-    def _count(self, answers: list[bytes]) -> None:
-        self._engine.usage.reads["Listen"] += len(answers)
 
     def _snapshot(self, read_time: int) -> bytes:
         """Tell that all targets together are as the database was at a time."""

@@ -61,7 +61,7 @@ def _once(engine: Engine, name: str, method: Once) -> Handler:
 
     async def answer(request: bytes, context: Context) -> bytes:
         fault = engine.faults.take(name)
-        engine.usage.requests[name] += 1
+        engine.usage.began(name, context)
         try:
             if fault:
                 await suffer(fault, before=True)
@@ -81,7 +81,7 @@ def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
 
     async def answer(request: bytes, context: Context) -> AsyncIterator[bytes]:
         fault = engine.faults.take(name)
-        engine.usage.requests[name] += 1
+        engine.usage.began(name, context)
         try:
             if fault:
                 await suffer(fault, before=True)
@@ -97,7 +97,7 @@ def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
 
 def _both_ways(engine: Engine, name: str, method: BothWays) -> Handler:
     async def answer(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        engine.usage.requests[name] += 1
+        engine.usage.began(name, context)
         try:
             await suffer(engine.faults.take(name), before=True)
             async with aclosing(method(requests)) as responses:

@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from emulator.firestore.aggregation import parse_aggregations, result_of
+from emulator.firestore.billing import EXPLAIN_READS, aggregation_cost, query_cost
 from emulator.firestore.documents import Stored
 from emulator.firestore.engine import Engine
-from emulator.firestore.explain import metrics_of
+from emulator.firestore.explain import Execution, metrics_of
 from emulator.firestore.names import parse_database, parse_document, parse_parent
 from emulator.firestore.protocol import (
     BatchGetDocumentsResponse,
@@ -18,7 +19,6 @@ from emulator.firestore.protocol import (
 )
 from emulator.firestore.query import Query, parse_query
 from emulator.firestore.reading import Reading
-from emulator.firestore.usage import INDEX_ENTRIES_PER_READ
 from emulator.firestore.values import timestamp_of
 from emulator.firestore.wire import with_document
 from emulator.firestore.writes import mask_of, masked
@@ -41,7 +41,7 @@ class Reads:
         if reading.began:
             yield BatchGetDocumentsResponse(transaction=reading.began).SerializeToString()
         read_time = BatchGetDocumentsResponse(read_time=timestamp_of(reading.read_time)).SerializeToString()
-        self._engine.usage.reads["BatchGetDocuments"] += len(names)
+        self._engine.usage.read("BatchGetDocuments", len(names))
         missing = []
         for name in names:
             where = reading.database if name.database == database else self._engine.documents.database(name.database)
@@ -62,11 +62,13 @@ class Reads:
         if reading.began:
             yield RunQueryResponse(transaction=reading.began).SerializeToString()
         if explain and not explain.analyze:
+            self._engine.usage.read("RunQuery", EXPLAIN_READS)
             yield RunQueryResponse(explain_metrics=metrics_of(query)).SerializeToString()
             return
         started = time.perf_counter()
         documents = await self._answer(query, reading)
-        self._engine.usage.reads["RunQuery"] += max(1, len(documents))
+        cost = query_cost(query, len(documents), lambda: query.matching(reading.database, reading.at))
+        self._engine.usage.read("RunQuery", cost.reads)
         read_time = RunQueryResponse(read_time=timestamp_of(reading.read_time)).SerializeToString()
         skipped = RunQueryResponse(skipped_results=query.offset).SerializeToString() if query.offset else b""
         for document in documents:
@@ -75,7 +77,7 @@ class Reads:
         if not documents:
             yield read_time + skipped
         if explain:
-            metrics = metrics_of(query, len(documents), max(1, len(documents)), time.perf_counter() - started)
+            metrics = metrics_of(query, Execution(len(documents), cost, time.perf_counter() - started))
             yield RunQueryResponse(explain_metrics=metrics).SerializeToString()
 
     async def RunAggregationQuery(self, request: Message) -> AsyncIterator[bytes]:
@@ -88,19 +90,22 @@ class Reads:
         reading = Reading(self._engine, query.parent.database, request)
         explain = request.explain_options if request.HasField("explain_options") else None
         if explain and not explain.analyze:
+            self._engine.usage.read("RunAggregationQuery", EXPLAIN_READS)
             yield RunAggregationQueryResponse(explain_metrics=metrics_of(query)).SerializeToString()
             return
         started = time.perf_counter()
         documents = await self._answer(query, reading)
-        reads = max(1, -(-len(documents) // INDEX_ENTRIES_PER_READ))
-        self._engine.usage.reads["RunAggregationQuery"] += reads
+        cost = aggregation_cost(
+            aggregations, query, len(documents), lambda: query.matching(reading.database, reading.at)
+        )
+        self._engine.usage.read("RunAggregationQuery", cost.reads)
         response = RunAggregationQueryResponse(
             result=result_of(aggregations, documents),
             read_time=timestamp_of(reading.read_time),
             transaction=reading.began,
         )
         if explain:
-            response.explain_metrics.CopyFrom(metrics_of(query, 1, reads, time.perf_counter() - started))
+            response.explain_metrics.CopyFrom(metrics_of(query, Execution(1, cost, time.perf_counter() - started)))
         yield response.SerializeToString()
 
     async def _answer(self, query: Query, reading: Reading) -> Sequence[Stored]:

@@ -19,6 +19,7 @@ from emulator.firestore.methods import handlers
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.requests import LARGEST_REQUEST
 from emulator.firestore.ttl import sweep
+from emulator.usage.report import question_from
 
 _GRACE_SECONDS: Final = 0.2
 _ROOM: Final = 1024 * 1024
@@ -114,9 +115,9 @@ class FirestoreServer:
         """Put the documents of a snapshot in the place of all; open transactions end."""
         self._on_loop(lambda: self._engine.restore(snapshot))
 
-    def usage(self) -> dict[str, object]:
-        """What has been read, written and deleted so far."""
-        return self._on_loop(self._engine.usage.report)
+    def usage(self, **question: object) -> dict[str, object]:
+        """What has been read, written and deleted so far; see ``emulator.usage.report``. Raises ValueError."""
+        return self._on_loop(lambda: self._engine.usage.report(question_from(question)))
 
     def inject(self, fault: Fault) -> None:
         """Let calls fail or be late."""

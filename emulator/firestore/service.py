@@ -11,6 +11,7 @@ import secrets
 import string
 from typing import Final
 
+from emulator.firestore.billing import REQUEST_READS
 from emulator.firestore.engine import Engine
 from emulator.firestore.names import (
     Name,
@@ -60,7 +61,7 @@ class Service:
         reading = Reading(self._engine, name.database, request)
         await reading.lock([name.path])
         found = reading.database.read(name.path, reading.at)
-        self._engine.usage.reads["GetDocument"] += 1
+        self._engine.usage.read("GetDocument", 1)
         if found is None:
             raise not_found(f"Document ({name}) not found.")
         return masked(found, mask)
@@ -85,7 +86,7 @@ class Service:
             found = reading.database.read(path, reading.at)
             name = str(Name(parent.database, tuple(path.split("/"))))
             response.documents.append(Document.FromString(masked(found, mask)) if found else Document(name=name))
-        self._engine.usage.reads["ListDocuments"] += max(1, len(shown))
+        self._engine.usage.read("ListDocuments", max(1, len(shown)))
         return response
 
     async def ListCollectionIds(self, request: Message) -> Message:
@@ -95,7 +96,7 @@ class Service:
         reading = Reading(self._engine, parent.database, request)
         ids = reading.database.collection_ids(parent.path, reading.at)
         start = _page_start(ids, request.page_token)
-        self._engine.usage.reads["ListCollectionIds"] += 1
+        self._engine.usage.read("ListCollectionIds", REQUEST_READS)
         return ListCollectionIdsResponse(
             collection_ids=ids[start : start + size], next_page_token=_token(ids, start + size)
         )
@@ -172,7 +173,7 @@ class Service:
         """Cursors that cut a collection group into parts."""
         query = parse_query(parse_parent(request.parent), request.structured_query)
         reading = Reading(self._engine, query.parent.database, request)
-        self._engine.usage.reads["PartitionQuery"] += 1
+        self._engine.usage.read("PartitionQuery", REQUEST_READS)
         return partitions(query, reading.database, request, reading.at)
 
     async def _write_one(self, method: str, write: Message, request: Message) -> bytes:

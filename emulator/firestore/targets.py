@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from emulator.firestore.billing import query_cost
 from emulator.firestore.documents import Database, Stored
 from emulator.firestore.names import Name, parse_document
 from emulator.firestore.protocol import ListenResponse, Message
@@ -36,6 +37,10 @@ class Source(Protocol):
         """A document as the listener wants it."""
         ...
 
+    def reads(self, shown: int) -> int:
+        """What it costs to begin to listen, given how many documents are shown."""
+        ...
+
 
 class NamedDocuments:
     """A list of documents."""
@@ -58,6 +63,10 @@ class NamedDocuments:
     def wire(self, document: Stored) -> bytes:
         """The whole document."""
         return document.wire
+
+    def reads(self, shown: int) -> int:  # noqa: ARG002  # a document that is missing has been looked up all the same
+        """Each document once."""
+        return len(self.paths)
 
 
 class QueriedDocuments:
@@ -92,6 +101,17 @@ class QueriedDocuments:
         """The document with the fields that the query selects."""
         return masked(document, self._query.mask)
 
+    def reads(self, shown: int) -> int:
+        """Those of the query."""
+        return query_cost(self._query, shown, lambda: self._query.matching(self._database, None)).reads
+
+
+class Told(NamedTuple):
+    """What a listener is told, and what that costs in reads."""
+
+    answers: list[bytes]
+    reads: int
+
 
 class Target:
     """One target of a stream, and what its listener has been shown."""
@@ -107,24 +127,32 @@ class Target:
         """Take it that the listener knows what was there at a time."""
         self._shown = self.source.all(at)
 
-    def first(self, read_time: int, *, resumed: bool) -> list[bytes]:
+    def first(self, read_time: int, *, resumed: bool) -> Told:
         """What the listener must be told to know all of it."""
-        before = self._shown if resumed else {}
-        answers = self._differences(before, self.source.all(None), read_time)
-        if isinstance(self.source, NamedDocuments) and not resumed:
+        if resumed:
+            return self._differences(self._shown, self.source.all(None), read_time)
+        answers = self._differences({}, self.source.all(None), read_time).answers
+        if isinstance(self.source, NamedDocuments):
             missing = [path for path in self.source.paths if path not in self._shown]
             answers += [self._gone(path, read_time) for path in missing]
-        return answers
+        return Told(answers, self.source.reads(len(self._shown)))
 
-    def next(self, changed: AbstractSet[str], read_time: int) -> list[bytes]:
+    def next(self, changed: AbstractSet[str], read_time: int) -> Told:
         """What the listener must be told after these paths were written."""
         return self._differences(self._shown, self.source.again(self._shown, changed), read_time)
 
-    def _differences(self, before: Mapping[str, Stored], after: dict[str, Stored], read_time: int) -> list[bytes]:
-        answers = [self._gone(path, read_time) for path in before if path not in after]
-        answers += [self._changed(each) for path, each in after.items() if before.get(path) is not each]
+    def _differences(self, before: Mapping[str, Stored], after: dict[str, Stored], read_time: int) -> Told:
+        """Read is what was added or updated, and what left because it was changed; not what was deleted.
+
+        https://firebase.google.com/docs/firestore/pricing, section "Listening to query results".
+        """
+        gone = [path for path in before if path not in after]
+        changed = [each for path, each in after.items() if before.get(path) is not each]
+        now = [(self._database.read(path), before[path]) for path in gone]
+        left = sum(1 for document, shown in now if document is not None and document is not shown)
         self._shown = after
-        return answers
+        answers = [self._gone(path, read_time) for path in gone] + [self._changed(each) for each in changed]
+        return Told(answers, len(changed) + left)
 
     def _changed(self, document: Stored) -> bytes:
         change = ListenResponse().document_change

@@ -1,19 +1,22 @@
-"""What the requests would have cost: reads, writes and deletes by method, and documents written too often.
+"""What the requests would have cost, by method and by trace; and documents that are written too often.
 
-https://firebase.google.com/docs/firestore/pricing: a query that finds nothing is one read, a delete of nothing one
-delete, and up to 1,000 index entries that an aggregation looks at are one read.
+The rules stand in ``billing``. A call's counts go to the trace in its metadata, also those of a stream; what the
+server does by itself, such as TTL deletes, has no trace.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from emulator.firestore.clock import MICROS
 from emulator.firestore.documents import Commit
+from emulator.prices import firestore_prices
+from emulator.usage.attribution import current_trace, trace_of_call
+from emulator.usage.report import EVERYTHING, Books, Question
 
-INDEX_ENTRIES_PER_READ: Final = 1000
+_KINDS: Final = ("requests", "reads", "writes", "deletes", "refusedWrites")
 _SUSTAINED_SECONDS: Final = 10
 _TRACKED: Final = 10_000
 
@@ -24,16 +27,40 @@ class _Rate:
     writes: int = 0
 
 
+def pico_usd(counts: Mapping[str, int], location: str) -> int:
+    """Picodollars for counts.
+
+    The price list does not say whether a write that a precondition refused costs anything: it is priced as a write, so
+    that the sum is an upper bound. Raises ValueError for a location without prices.
+    """
+    prices = firestore_prices(location)
+    writes = counts["writes"] + counts["refusedWrites"]
+    return prices.reads.of(counts["reads"]) + prices.writes.of(writes) + prices.deletes.of(counts["deletes"])
+
+
 @dataclass(slots=True)
 class Usage:
     """Counters since the start or the last reset."""
 
-    reads: Counter[str] = field(default_factory=Counter)
-    writes: Counter[str] = field(default_factory=Counter)
-    deletes: Counter[str] = field(default_factory=Counter)
-    requests: Counter[str] = field(default_factory=Counter)
+    books: Books = field(default_factory=lambda: Books("firestore", _KINDS, pico_usd))
     hot: dict[str, float] = field(default_factory=dict)
     _rates: dict[str, _Rate] = field(default_factory=dict)
+
+    def began(self, method: str, context: Any) -> None:  # noqa: ANN401  # grpc.aio gives no type
+        """Count a request; whatever its call counts from now on goes to the same trace."""
+        trace = trace_of_call(context.invocation_metadata())
+        current_trace.set(trace)
+        self.books.ledger.add(trace, method, "requests", 1)
+
+    def read(self, method: str, documents: int) -> None:
+        """Count reads."""
+        self.books.ledger.add(current_trace.get(), method, "reads", documents)
+
+    def wrote(self, method: str, *, writes: int = 0, deletes: int = 0, refused: int = 0) -> None:
+        """Count what a commit did, or would have done had it not been refused."""
+        for kind, count in (("writes", writes), ("deletes", deletes), ("refusedWrites", refused)):
+            if count:
+                self.books.ledger.add(current_trace.get(), method, kind, count)
 
     def observe(self, commit: Commit) -> None:
         """Note the documents that are written more than once a second for ten seconds or longer."""
@@ -49,19 +76,12 @@ class Usage:
             if seconds >= _SUSTAINED_SECONDS and rate.writes > seconds:
                 self.hot[name] = max(self.hot.get(name, 0.0), round(rate.writes / seconds, 2))
 
-    def report(self) -> dict[str, object]:
-        """All counters, as JSON can hold them."""
-        kinds = {"reads": self.reads, "writes": self.writes, "deletes": self.deletes}
-        return {
-            **{name: counter.total() for name, counter in kinds.items()},
-            "byMethod": {
-                method: {"requests": count, **{name: counter[method] for name, counter in kinds.items()}}
-                for method, count in sorted(self.requests.items())
-            },
-            "writtenOverOncePerSecond": dict(self.hot),
-        }
+    def report(self, question: Question = EVERYTHING) -> dict[str, object]:
+        """All counters, as JSON can hold them. Raises ValueError for a location without prices."""
+        return {**self.books.report(question), "writtenOverOncePerSecond": dict(self.hot)}
 
     def clear(self) -> None:
         """Start from zero."""
-        for counter in (self.reads, self.writes, self.deletes, self.requests, self.hot, self._rates):
-            counter.clear()
+        self.books.ledger.clear()
+        self.hot.clear()
+        self._rates.clear()

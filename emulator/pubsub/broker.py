@@ -19,7 +19,8 @@ from emulator.pubsub.schemas import Schemas
 from emulator.pubsub.snapshots import Snapshot
 from emulator.pubsub.subscriptions import Subscription, Surroundings
 from emulator.pubsub.topics import LiveTopic
-from emulator.pubsub.usage import Usage, message_size
+from emulator.pubsub.usage import Usage
+from emulator.usage.attribution import current_trace
 
 _SWEEP_SECONDS: Final = 10.0
 _Kept = TypeVar("_Kept")
@@ -64,18 +65,23 @@ class Broker:
         return _existing(self.snapshots, name, "Snapshot does not exist")
 
     def publish(self, topic: LiveTopic, wires: Iterable[Proto]) -> list[str]:
-        """Give messages ids and times, deliver them, and return the ids."""
+        """Take what a call publishes, and return the ids."""
+        published = self._publish("Publish", topic, wires, current_trace.get())
+        return [message.wire.message_id for message in published]
+
+    def _publish(self, method: str, topic: LiveTopic, wires: Iterable[Proto], call: str) -> list[Published]:
+        """Give messages ids and times, and deliver them."""
         now = round(self.clock.now(), 6)
         stamp = timestamp(now)
         published: list[Published] = []
         for number, wire in enumerate(wires, self.next_number):
             wire.message_id = str(number)
             wire.publish_time.CopyFrom(stamp)
-            published.append(Published(number, wire, now, message_size(wire)))
+            published.append(Published.of(number, wire, now, call))
         self.next_number += len(published)
-        self.usage.published(topic.name, (message.size for message in published))
+        self.usage.published(method, topic.name, published, call)
         topic.deliver(published)
-        return [message.wire.message_id for message in published]
+        return published
 
     def forward(self, topic_name: str, subscription: str, entry: Entry) -> bool:
         """Publish a dead message to its dead-letter topic; False when there is no such topic."""
@@ -85,7 +91,7 @@ class Broker:
         message = entry.message
         attributes = dead_letter_attributes(message.plain(), subscription, entry.deliveries)
         wire = PubsubMessage(data=message.wire.data, attributes=attributes, ordering_key=message.ordering_key)
-        self.publish(topic, [wire])
+        self._publish("DeadLetter", topic, [wire], message.trace)
         return True
 
     def add_topic(self, config: Proto) -> LiveTopic:

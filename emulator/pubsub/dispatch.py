@@ -41,10 +41,10 @@ def handlers(broker: Broker) -> list[grpc.GenericRpcHandler]:
 
 
 def _unary(broker: Broker, name: str, kind: Proto, handler: Callable[[Proto], Proto]) -> Unary:
-    parse, faults, operations = kind.FromString, broker.faults, broker.usage.operations
+    parse, faults, began = kind.FromString, broker.faults, broker.usage.began
 
     async def call(data: bytes, context: Context) -> bytes:
-        operations[name] += 1
+        began(name, context)
         try:
             if faults.armed:
                 await faults.strike(name)
@@ -57,10 +57,10 @@ def _unary(broker: Broker, name: str, kind: Proto, handler: Callable[[Proto], Pr
 
 
 def _pull(broker: Broker) -> Unary:
-    parse, faults, operations = service_subscriber.PullRequest.FromString, broker.faults, broker.usage.operations
+    parse, faults, began = service_subscriber.PullRequest.FromString, broker.faults, broker.usage.began
 
     async def call(data: bytes, context: Context) -> bytes:
-        operations["Pull"] += 1
+        began("Pull", context)
         try:
             if faults.armed:
                 await faults.strike("Pull")
@@ -76,7 +76,7 @@ def _pull(broker: Broker) -> Unary:
 
 def _stream(broker: Broker) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(_requests: Any, context: Context) -> None:  # noqa: ANN401  the reader API is used instead
-        broker.usage.operations["StreamingPull"] += 1
+        broker.usage.began("StreamingPull", context)
 
         async def receive() -> object:
             data: object = await context.read()

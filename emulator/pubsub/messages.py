@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from emulator.delivery.messages import Message
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.refusal import invalid
+from emulator.usage.attribution import UNTRACED, trace_of_message
 
 MOST_MESSAGES: Final = 1000
 MOST_BYTES: Final = 10_000_000
@@ -16,16 +18,29 @@ _MOST_ATTRIBUTES: Final = 100
 _LONGEST_KEY: Final = 256
 _LONGEST_VALUE: Final = 1024
 _LONGEST_ORDERING_KEY: Final = 1024
+_TIMESTAMP_BYTES: Final = 20
+_ID_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Published:
-    """A message with its id and time. ``number`` rises with every message of the server and is its id."""
+    """A message with its id and time. ``number`` rises with every message of the server and is its id.
+
+    ``size`` is in bytes as the price list counts them; ``trace`` is that of its attributes, or else of the call that
+    published it.
+    """
 
     number: int
     wire: Proto = field(repr=False)
     time: float
     size: int
+    trace: str
+
+    @classmethod
+    def of(cls, number: int, wire: Proto, time: float, call: str = UNTRACED) -> Self:
+        """A message that has its id and time already, published by a call of this trace."""
+        trace = trace_of_message(wire.attributes) if wire.attributes else UNTRACED
+        return cls(number, wire, time, message_size(wire), trace or call)
 
     @property
     def attributes(self) -> Mapping[str, str]:
@@ -41,6 +56,16 @@ class Published:
         """What the delivery core wants."""
         wire = self.wire
         return Message(wire.message_id, wire.data, wire.publish_time.ToJsonString(), self.attributes, wire.ordering_key)
+
+
+def message_size(wire: Proto) -> int:
+    """Bytes of one message as the price list counts them: data, attributes, publish time, id, and its ordering key."""
+    texts = (
+        [wire.ordering_key, *itertools.chain.from_iterable(wire.attributes.items())]
+        if wire.attributes
+        else [wire.ordering_key]
+    )
+    return len(wire.data) + _TIMESTAMP_BYTES + _ID_BYTES + sum(len(text.encode()) for text in texts)
 
 
 def check_publish(messages: Sequence[Proto]) -> None:

@@ -9,6 +9,7 @@ from emulator.pubsub.backlog import Appetite, Entry
 from emulator.pubsub.protos import Proto, PullResponse
 from emulator.pubsub.refusal import Refused, invalid
 from emulator.pubsub.subscriptions import Subscription
+from emulator.usage.attribution import current_trace
 
 MOST_MESSAGES: Final = 1000
 MOST_BYTES: Final = 10_000_000
@@ -58,7 +59,7 @@ async def pull(subscription: Subscription, request: Proto, seconds_left: float |
     most = request.max_messages
     taken = take(subscription, most, object())
     if taken or request.return_immediately:
-        return PullResponse(received_messages=subscription.received(taken)) if taken else PullResponse()
+        return _answer(subscription, taken)
     waiting = WaitingPull(subscription, most)
     subscription.consumers[waiting] = None
     try:
@@ -68,7 +69,13 @@ async def pull(subscription: Subscription, request: Proto, seconds_left: float |
         raise
     finally:
         subscription.consumers.pop(waiting, None)
-    return PullResponse(received_messages=subscription.received(taken))
+    return _answer(subscription, taken)
+
+
+def _answer(subscription: Subscription, taken: list[Entry]) -> Proto:
+    messages = [entry.message for entry in taken]
+    subscription.around.usage.delivered("Pull", subscription.name, messages, current_trace.get())
+    return PullResponse(received_messages=subscription.received(taken)) if taken else PullResponse()
 
 
 async def _within(waiting: WaitingPull, seconds: float) -> list[Entry]:

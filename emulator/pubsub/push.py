@@ -101,7 +101,7 @@ class PushConsumer:
         counted = entry.deliveries if subscription.counts_attempts else None
         body, headers = compose(self._push, subscription.name, entry.message, counted)
         self._running += 1
-        subscription.around.usage.delivered(subscription.name, 1, entry.message.size)
+        subscription.around.usage.delivered("Push", subscription.name, [entry.message])
         self._post.send(self._target, body, headers, lambda outcome: self._settle(entry, lease, outcome))
 
     def _settle(self, entry: Entry, lease: int, outcome: Outcome) -> None:

@@ -21,6 +21,7 @@ from emulator.pubsub.clock import Clock
 from emulator.pubsub.faults import Fault
 from emulator.pubsub.push import Post
 from emulator.pubsub.storage import Storage, dump, load
+from emulator.usage.report import question_from
 
 _LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 _SAVE_SECONDS: Final = 0.5
@@ -92,9 +93,9 @@ class PubsubServer:
         """Go back to a snapshot; open pulls and streams end."""
         self._do(lambda: load(self._broker, snapshot))
 
-    def usage(self) -> dict[str, dict[str, int]]:
-        """What the service would bill, and how often each method was called."""
-        return self._do(self._broker.usage.report)
+    def usage(self, **question: object) -> dict[str, object]:
+        """What the service would bill; see ``emulator.usage.report``. Raises ValueError."""
+        return self._do(lambda: self._broker.usage.report(question_from(question)))
 
     def inject(self, fault: Fault) -> None:
         """Plan a fault."""

@@ -18,7 +18,6 @@ from emulator.pubsub.broker import Broker
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.snapshots import Snapshot
-from emulator.pubsub.usage import message_size
 
 _VERSION: Final = 1
 _TABLES: Final = (
@@ -151,7 +150,7 @@ def _messages(broker: Broker) -> dict[int, Published]:
 
 def _published(number: int, time: float, body: bytes) -> Published:
     wire: Proto = protos.PubsubMessage.FromString(body)
-    return Published(number, wire, time, message_size(wire))
+    return Published.of(number, wire, time)
 
 
 def _json(value: object) -> bytes:

@@ -54,6 +54,8 @@ class Stream:
             return False
         self._messages += len(taken)
         self._bytes += sum(entry.message.size for entry in taken)
+        messages = [entry.message for entry in taken]
+        self.subscription.around.usage.delivered("StreamingPull", self.subscription.name, messages)
         self.send(StreamingPullResponse(received_messages=self.subscription.received(taken)))
         return True
 

@@ -101,10 +101,13 @@ class Subscription:
 
     def offer(self, messages: Iterable[Published]) -> None:
         """Messages were published: those that the filter refuses are done at once."""
-        matches = self._matches
         for message in messages:
-            if message.time >= self._skip_before and (matches is None or matches(message.attributes)):
+            if message.time < self._skip_before:
+                continue
+            if self.wants(message):
                 self.backlog.add(message)
+            else:
+                self.around.usage.filtered(self.name, message)
         self.wake()
 
     def wants(self, message: Published) -> bool:
@@ -136,7 +139,7 @@ class Subscription:
         return taken
 
     def received(self, taken: Sequence[Entry]) -> list[Proto]:
-        """Leased messages as pulls and streams answer them."""
+        """Leased messages as pulls and streams answer them; whoever answers counts them."""
         around = self.around
         attempts = bool(self._most_deliveries)
         wired = [
@@ -147,7 +150,6 @@ class Subscription:
             )
             for entry in taken
         ]
-        around.usage.delivered(self.name, len(taken), sum(entry.message.size for entry in taken))
         if around.faults.armed:
             around.faults.shuffle(self.name, wired)
             wired = [copy for one in wired for copy in ([one, one] if around.faults.duplicates(self.name) else [one])]

@@ -1,67 +1,117 @@
-"""What the service would bill: https://cloud.google.com/pubsub/pricing.
+"""What the service would bill, by method, topic, subscription and trace: https://cloud.google.com/pubsub/pricing.
 
-A publish, pull or push request is billed for at least 1,000 bytes. The size of a message is its
-data, its attributes' keys and values, its ordering key, 20 bytes of publish time and its id.
+A publish, pull or push request is billed for at least 1,000 bytes, also a pull that brings nothing; here so is each
+answer on a stream, about which the page says nothing. Forwarding a dead letter is a publish. A message that a filter
+drops is billed as if it had been delivered, https://cloud.google.com/pubsub/docs/subscription-message-filter, and here
+as if alone in its request: an upper bound where deliveries are pulled in batches.
+
+Messages and bytes go to the trace of each message, see ``Published.trace``. Where a request has fewer than 1,000 bytes,
+its messages share the rest in proportion to their sizes: the n-th pays for what the first n have to pay together, in
+whole bytes, less what those before it paid. So shares are fair to the byte and add up exactly. A request as such goes
+to the trace that all of its messages have, or else to that of the call.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from emulator.pubsub.protos import Proto
+from emulator.prices import PUBSUB_TIB
+from emulator.pubsub.messages import Published
+from emulator.usage.attribution import UNTRACED, current_trace, trace_of_call
+from emulator.usage.report import EVERYTHING, Books, Question
 
-_LEAST_BYTES: Final = 1000
-_TIMESTAMP_BYTES: Final = 20
-_ID_BYTES: Final = 16
+LEAST_BYTES: Final = 1000
 
 
-def message_size(wire: Proto) -> int:
-    """Bytes of one message as the price list counts them."""
-    size = len(wire.data) + _TIMESTAMP_BYTES + _ID_BYTES + len(wire.ordering_key)
-    if wire.attributes:
-        size += sum(map(len, itertools.chain.from_iterable(wire.attributes.items())))
-    return size
+class _Kinds(NamedTuple):
+    requests: str
+    messages: str
+    size: str
+
+
+_PUBLISHED: Final = _Kinds("publishes", "publishedMessages", "publishedBytes")
+_DELIVERED: Final = _Kinds("deliveries", "deliveredMessages", "deliveredBytes")
+_FILTERED: Final = ("filteredMessages", "filteredBytes")
+
+
+def pico_usd(counts: Mapping[str, int], _location: str) -> int:
+    """Picodollars for counts; every region has the same price."""
+    return PUBSUB_TIB.of(sum(counts[kind] for kind in (_PUBLISHED.size, _DELIVERED.size, _FILTERED[1])))
+
+
+def shares(sizes: Sequence[int]) -> list[int]:
+    """The billed bytes of one request for each of its messages."""
+    total = sum(sizes)
+    if total >= LEAST_BYTES or not sizes:
+        return list(sizes)
+    paid, until, each = 0, 0, []
+    for size in sizes:
+        until += size
+        due = until * LEAST_BYTES // total
+        each.append(due - paid)
+        paid = due
+    return each
 
 
 @dataclass(slots=True)
 class Usage:
     """Counters since start or reset. Topics and subscriptions by full name."""
 
-    operations: Counter[str] = field(default_factory=Counter)
-    published_bytes: Counter[str] = field(default_factory=Counter)
-    delivered_bytes: Counter[str] = field(default_factory=Counter)
-    published_messages: Counter[str] = field(default_factory=Counter)
-    delivered_messages: Counter[str] = field(default_factory=Counter)
+    books: Books = field(
+        default_factory=lambda: Books("pubsub", ("requests", *_PUBLISHED, *_DELIVERED, *_FILTERED), pico_usd)
+    )
+    resources: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def published(self, topic: str, sizes: Iterable[int]) -> None:
-        """One publish request."""
-        each = list(sizes)
-        self.published_bytes[topic] += max(sum(each), _LEAST_BYTES)
-        self.published_messages[topic] += len(each)
+    def began(self, method: str, context: Any) -> None:  # noqa: ANN401  # grpc.aio gives no type
+        """Count a call of a method."""
+        trace = trace_of_call(context.invocation_metadata())
+        current_trace.set(trace)
+        self.books.ledger.add(trace, method, "requests", 1)
 
-    def delivered(self, subscription: str, messages: int, size: int) -> None:
-        """One answer to a pull, or one push."""
-        self.delivered_bytes[subscription] += max(size, _LEAST_BYTES)
-        self.delivered_messages[subscription] += messages
+    def published(self, method: str, topic: str, messages: Sequence[Published], call: str) -> None:
+        """Count one publish request; ``call`` is the trace of whoever made it."""
+        self._bill(_PUBLISHED, method, topic, messages, call)
+
+    def delivered(self, method: str, subscription: str, messages: Sequence[Published], call: str = UNTRACED) -> None:
+        """Count one answer to a pull, one on a stream, or one push."""
+        self._bill(_DELIVERED, method, subscription, messages, call)
+
+    def filtered(self, subscription: str, message: Published) -> None:
+        """Count a message that a filter dropped."""
+        for kind, count in zip(_FILTERED, (1, max(LEAST_BYTES, message.size)), strict=True):
+            self.books.ledger.add(message.trace, "Filtered", kind, count)
+            self._resource(subscription)[kind] += count
+
+    def report(self, question: Question = EVERYTHING) -> dict[str, object]:
+        """All counters, as JSON can hold them. Raises ValueError for a location without prices."""
+        books, location = self.books, question.location
+        by_resource = {name: books.line(self.resources[name], location) for name in sorted(self.resources)}
+        return {**books.report(question), "byResource": by_resource}
 
     def clear(self) -> None:
         """Start again from zero."""
-        for counter in self._counters().values():
-            counter.clear()
+        self.books.ledger.clear()
+        self.resources.clear()
 
-    def report(self) -> dict[str, dict[str, int]]:
-        """All counters, for people and JSON."""
-        return {name: dict(counter) for name, counter in self._counters().items()}
+    def _bill(self, kinds: _Kinds, method: str, resource: str, messages: Sequence[Published], call: str) -> None:
+        add, counts = self.books.ledger.add, self._resource(resource)
+        for message, size in zip(messages, shares([message.size for message in messages]), strict=True):
+            add(message.trace, method, kinds.messages, 1)
+            add(message.trace, method, kinds.size, size)
+            counts[kinds.size] += size
+        if not messages:
+            add(call, method, kinds.size, LEAST_BYTES)
+            counts[kinds.size] += LEAST_BYTES
+        traces = {message.trace for message in messages}
+        add(traces.pop() if len(traces) == 1 else call, method, kinds.requests, 1)
+        counts[kinds.requests] += 1
+        counts[kinds.messages] += len(messages)
 
-    def _counters(self) -> dict[str, Counter[str]]:
-        return {
-            "operations": self.operations,
-            "publishedBytes": self.published_bytes,
-            "publishedMessages": self.published_messages,
-            "deliveredBytes": self.delivered_bytes,
-            "deliveredMessages": self.delivered_messages,
-        }
+    def _resource(self, name: str) -> Counter[str]:
+        found = self.resources.get(name)
+        if found is None:
+            found = self.resources[name] = Counter()
+        return found

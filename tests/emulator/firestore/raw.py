@@ -31,6 +31,7 @@ class RawFirestore:
         self.channel = grpc.insecure_channel(address)
         self.database = f"projects/{project}/databases/(default)"
         self.root = f"{self.database}/documents"
+        self.metadata = [("authorization", "Bearer owner")]
 
     def close(self) -> None:
         self.channel.close()
@@ -47,7 +48,7 @@ class RawFirestore:
             response_deserializer=_answer_of(method).FromString,
         )
         try:
-            answer = call(request, timeout=seconds, metadata=[("authorization", "Bearer owner")])
+            answer = call(request, timeout=seconds, metadata=self.metadata)
             return list(answer) if method in _STREAMED else answer
         except grpc.RpcError as error:
             raise Refused(error.code().name, error.details() or "") from None
@@ -89,7 +90,7 @@ class Conversation:
 
     def __init__(self, firestore: RawFirestore, method: str) -> None:
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        metadata = (("authorization", "Bearer owner"), ("google-cloud-resource-prefix", firestore.database))
+        metadata = (*firestore.metadata, ("google-cloud-resource-prefix", firestore.database))
         self._call = firestore.channel.stream_stream(
             f"/google.firestore.v1.Firestore/{method}",
             request_serializer=lambda each: each.SerializeToString(),

@@ -1,4 +1,4 @@
-"""What the server offers to tests: faults, the clock, snapshots, storage, usage; and its life as a process."""
+"""What the server offers to tests: faults, the clock, snapshots, storage; and its life as a process."""
 
 from __future__ import annotations
 
@@ -103,19 +103,6 @@ def test_a_snapshot_restores_everything(own: PubsubServer, own_place: Place) -> 
     own.reset()
     with pytest.raises(NotFound):
         own_place.publisher.get_topic(topic=topic)
-
-
-def test_usage_counts_calls_and_billable_bytes(own: PubsubServer, own_place: Place) -> None:
-    topic = own_place.topic()
-    subscription = own_place.subscription(topic)
-    own_place.publish(topic, "a")
-    own_place.publish(topic, "a" * 5000)
-    own_place.pull(subscription)
-    usage = own.usage()
-    assert usage["operations"]["Publish"] == 2
-    assert usage["publishedBytes"][topic] == pytest.approx(1000 + 5000, abs=100)
-    assert usage["publishedMessages"][topic] == usage["deliveredMessages"][subscription] == 2
-    assert usage["deliveredBytes"][subscription] == pytest.approx(5000, abs=200)
 
 
 def test_a_stored_server_knows_everything_after_a_restart(tmp_path: Path) -> None:

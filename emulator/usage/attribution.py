@@ -1,0 +1,55 @@
+"""Whom a call or a message is attributed to: the id of its trace, or else of its request.
+
+https://www.w3.org/TR/trace-context/#traceparent-header, https://cloud.google.com/trace/docs/trace-context, and the
+attribute of Google's client libraries, https://cloud.google.com/pubsub/docs/open-telemetry-tracing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from typing import Final
+
+UNTRACED: Final = ""
+current_trace: ContextVar[str] = ContextVar("current_trace", default=UNTRACED)
+"""Whom the call that is being served is attributed to; each call runs in a context of its own."""
+
+_KEYS: Final = ("traceparent", "x-cloud-trace-context", "x-request-id", "x-goog-request-id")
+_WANTED: Final = frozenset(_KEYS)
+_ATTRIBUTES: Final = ("traceparent", "googclient_traceparent")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_CLOUD_TRACE: Final = re.compile(r"([0-9a-fA-F]{32})(?:/.*)?")
+_LONGEST: Final = 128
+"""Of a request id; what follows is cut off."""
+
+
+def trace_of_call(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """The id in a call's gRPC metadata. A value that is none is passed over."""
+    found = [(key, value) for key, value in metadata or () if key in _WANTED]
+    if not found:
+        return UNTRACED
+    values = dict(found)
+    return next(filter(None, (_id(key, str(values[key])) for key in _KEYS if key in values)), UNTRACED)
+
+
+def trace_of_message(attributes: Mapping[str, str]) -> str:
+    """The id in a message's attributes."""
+    for name in _ATTRIBUTES:
+        if name in attributes and (found := _id("traceparent", attributes[name])):
+            return found
+    return UNTRACED
+
+
+def _id(key: str, value: str) -> str:
+    if key == "traceparent":
+        return _known(_TRACEPARENT.fullmatch(value))
+    if key == "x-cloud-trace-context":
+        return _known(_CLOUD_TRACE.fullmatch(value))
+    return value.strip()[:_LONGEST]
+
+
+def _known(match: re.Match[str] | None) -> str:
+    """A trace id; all zeros is none, by the specification."""
+    found = match[1].lower() if match else UNTRACED
+    return found if found.strip("0") else UNTRACED

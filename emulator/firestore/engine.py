@@ -49,8 +49,8 @@ class Engine:
                 self.usage.wrote(method, refused=len(writes))
             raise
         kinds = [write.kind for write in writes]
-        self.usage.wrote(method, writes=kinds.count(Kind.UPDATE), deletes=kinds.count(Kind.DELETE))
-        self.usage.read(method, kinds.count(Kind.VERIFY))
+        writes, deletes, verified = map(kinds.count, (Kind.UPDATE, Kind.DELETE, Kind.VERIFY))
+        self.usage.wrote(method, writes=writes, deletes=deletes, verified=verified)
         return done
 
     def require_index(self, query: Query) -> None:

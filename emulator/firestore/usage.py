@@ -14,7 +14,7 @@ from emulator.firestore.clock import MICROS
 from emulator.firestore.documents import Commit
 from emulator.prices import firestore_prices
 from emulator.usage.attribution import current_trace, trace_of_call
-from emulator.usage.report import EVERYTHING, Books, Question
+from emulator.usage.report import EVERYTHING, ONE_REQUEST, Books, Question
 
 _KINDS: Final = ("requests", "reads", "writes", "deletes", "refusedWrites")
 _SUSTAINED_SECONDS: Final = 10
@@ -50,17 +50,16 @@ class Usage:
         """Count a request; whatever its call counts from now on goes to the same trace."""
         trace = trace_of_call(context.invocation_metadata())
         current_trace.set(trace)
-        self.books.ledger.add(trace, method, "requests", 1)
+        self.books.ledger.add(trace, method, ONE_REQUEST)
 
     def read(self, method: str, documents: int) -> None:
         """Count reads."""
-        self.books.ledger.add(current_trace.get(), method, "reads", documents)
+        self.books.ledger.add(current_trace.get(), method, {"reads": documents})
 
-    def wrote(self, method: str, *, writes: int = 0, deletes: int = 0, refused: int = 0) -> None:
-        """Count what a commit did, or would have done had it not been refused."""
-        for kind, count in (("writes", writes), ("deletes", deletes), ("refusedWrites", refused)):
-            if count:
-                self.books.ledger.add(current_trace.get(), method, kind, count)
+    def wrote(self, method: str, *, writes: int = 0, deletes: int = 0, verified: int = 0, refused: int = 0) -> None:
+        """Count what a commit did, or would have done had it not been refused; to verify a document is to read it."""
+        counts = {"writes": writes, "deletes": deletes, "refusedWrites": refused, "reads": verified}
+        self.books.ledger.add(current_trace.get(), method, counts)
 
     def observe(self, commit: Commit) -> None:
         """Note the documents that are written more than once a second for ten seconds or longer."""

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from emulator.prices import PUBSUB_TIB
 from emulator.pubsub.messages import Published
 from emulator.usage.attribution import UNTRACED, current_trace, trace_of_call
-from emulator.usage.report import EVERYTHING, Books, Question
+from emulator.usage.report import EVERYTHING, ONE_REQUEST, Books, Question
 
 LEAST_BYTES: Final = 1000
 
@@ -34,12 +34,13 @@ class _Kinds(NamedTuple):
 
 _PUBLISHED: Final = _Kinds("publishes", "publishedMessages", "publishedBytes")
 _DELIVERED: Final = _Kinds("deliveries", "deliveredMessages", "deliveredBytes")
-_FILTERED: Final = ("filteredMessages", "filteredBytes")
+_FILTERED_MESSAGES: Final = "filteredMessages"
+_FILTERED_BYTES: Final = "filteredBytes"
 
 
 def pico_usd(counts: Mapping[str, int], _location: str) -> int:
     """Picodollars for counts; every region has the same price."""
-    return PUBSUB_TIB.of(sum(counts[kind] for kind in (_PUBLISHED.size, _DELIVERED.size, _FILTERED[1])))
+    return PUBSUB_TIB.of(sum(counts[kind] for kind in (_PUBLISHED.size, _DELIVERED.size, _FILTERED_BYTES)))
 
 
 def shares(sizes: Sequence[int]) -> list[int]:
@@ -61,7 +62,9 @@ class Usage:
     """Counters since start or reset. Topics and subscriptions by full name."""
 
     books: Books = field(
-        default_factory=lambda: Books("pubsub", ("requests", *_PUBLISHED, *_DELIVERED, *_FILTERED), pico_usd)
+        default_factory=lambda: Books(
+            "pubsub", ("requests", *_PUBLISHED, *_DELIVERED, _FILTERED_MESSAGES, _FILTERED_BYTES), pico_usd
+        )
     )
     resources: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -69,7 +72,7 @@ class Usage:
         """Count a call of a method."""
         trace = trace_of_call(context.invocation_metadata())
         current_trace.set(trace)
-        self.books.ledger.add(trace, method, "requests", 1)
+        self.books.ledger.add(trace, method, ONE_REQUEST)
 
     def published(self, method: str, topic: str, messages: Sequence[Published], call: str) -> None:
         """Count one publish request; ``call`` is the trace of whoever made it."""
@@ -81,9 +84,9 @@ class Usage:
 
     def filtered(self, subscription: str, message: Published) -> None:
         """Count a message that a filter dropped."""
-        for kind, count in zip(_FILTERED, (1, max(LEAST_BYTES, message.size)), strict=True):
-            self.books.ledger.add(message.trace, "Filtered", kind, count)
-            self._resource(subscription)[kind] += count
+        counts = {_FILTERED_MESSAGES: 1, _FILTERED_BYTES: max(LEAST_BYTES, message.size)}
+        self.books.ledger.add(message.trace, "Filtered", counts)
+        self._count(subscription, counts)
 
     def report(self, question: Question = EVERYTHING) -> dict[str, object]:
         """All counters, as JSON can hold them. Raises ValueError for a location without prices."""
@@ -97,21 +100,22 @@ class Usage:
         self.resources.clear()
 
     def _bill(self, kinds: _Kinds, method: str, resource: str, messages: Sequence[Published], call: str) -> None:
-        add, counts = self.books.ledger.add, self._resource(resource)
-        for message, size in zip(messages, shares([message.size for message in messages]), strict=True):
-            add(message.trace, method, kinds.messages, 1)
-            add(message.trace, method, kinds.size, size)
-            counts[kinds.size] += size
-        if not messages:
-            add(call, method, kinds.size, LEAST_BYTES)
-            counts[kinds.size] += LEAST_BYTES
+        add, sizes = self.books.ledger.add, shares([message.size for message in messages])
         traces = {message.trace for message in messages}
-        add(traces.pop() if len(traces) == 1 else call, method, kinds.requests, 1)
-        counts[kinds.requests] += 1
-        counts[kinds.messages] += len(messages)
+        counts = {kinds.requests: 1, kinds.messages: len(messages), kinds.size: sum(sizes) if messages else LEAST_BYTES}
+        if len(traces) == 1:
+            add(traces.pop(), method, counts)
+        elif not messages:
+            add(call, method, counts)
+        else:
+            add(call, method, {kinds.requests: 1})
+            for message, size in zip(messages, sizes, strict=True):
+                add(message.trace, method, {kinds.messages: 1, kinds.size: size})
+        self._count(resource, counts)
 
-    def _resource(self, name: str) -> Counter[str]:
-        found = self.resources.get(name)
+    def _count(self, resource: str, counts: Mapping[str, int]) -> None:
+        found = self.resources.get(resource)
         if found is None:
-            found = self.resources[name] = Counter()
-        return found
+            found = self.resources[resource] = Counter()
+        for kind, count in counts.items():
+            found[kind] += count

@@ -15,41 +15,57 @@ UNTRACED: Final = ""
 current_trace: ContextVar[str] = ContextVar("current_trace", default=UNTRACED)
 """Whom the call that is being served is attributed to; each call runs in a context of its own."""
 
-_KEYS: Final = ("traceparent", "x-cloud-trace-context", "x-request-id", "x-goog-request-id")
-_WANTED: Final = frozenset(_KEYS)
 _ATTRIBUTES: Final = ("traceparent", "googclient_traceparent")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _CLOUD_TRACE: Final = re.compile(r"([0-9a-fA-F]{32})(?:/.*)?")
+_NO_TRACE: Final = "0" * 32
 _LONGEST: Final = 128
 """Of a request id; what follows is cut off."""
 
 
 def trace_of_call(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     """The id in a call's gRPC metadata. A value that is none is passed over."""
-    found = [(key, value) for key, value in metadata or () if key in _WANTED]
-    if not found:
-        return UNTRACED
-    values = dict(found)
-    return next(filter(None, (_id(key, str(values[key])) for key in _KEYS if key in values)), UNTRACED)
+    found: dict[str, str] = {}
+    for key, value in metadata or ():
+        if key in _READERS:
+            found[key] = str(value)
+    if found:
+        for key, read in _READERS.items():
+            if key in found and (trace := read(found[key])):
+                return trace
+    return UNTRACED
 
 
 def trace_of_message(attributes: Mapping[str, str]) -> str:
     """The id in a message's attributes."""
     for name in _ATTRIBUTES:
-        if name in attributes and (found := _id("traceparent", attributes[name])):
-            return found
+        if name in attributes and (trace := _of_traceparent(attributes[name])):
+            return trace
     return UNTRACED
 
 
-def _id(key: str, value: str) -> str:
-    if key == "traceparent":
-        return _known(_TRACEPARENT.fullmatch(value))
-    if key == "x-cloud-trace-context":
-        return _known(_CLOUD_TRACE.fullmatch(value))
+def _of_traceparent(value: str) -> str:
+    return _known(_TRACEPARENT.fullmatch(value))
+
+
+def _of_cloud_trace(value: str) -> str:
+    return _known(_CLOUD_TRACE.fullmatch(value))
+
+
+def _of_request(value: str) -> str:
     return value.strip()[:_LONGEST]
 
 
 def _known(match: re.Match[str] | None) -> str:
     """A trace id; all zeros is none, by the specification."""
     found = match[1].lower() if match else UNTRACED
-    return found if found.strip("0") else UNTRACED
+    return UNTRACED if found == _NO_TRACE else found
+
+
+_READERS: Final = {
+    "traceparent": _of_traceparent,
+    "x-cloud-trace-context": _of_cloud_trace,
+    "x-request-id": _of_request,
+    "x-goog-request-id": _of_request,
+}
+"""How each key is read; the first that holds an id decides."""

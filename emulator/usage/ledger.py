@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from emulator.usage.attribution import UNTRACED
@@ -49,11 +49,14 @@ class Ledger:
         """How many traces have accounts of their own."""
         return len(self._traces)
 
-    def add(self, trace: str, method: str, kind: str, count: int) -> None:
-        """Count for a trace, or for none of them if it is empty."""
-        entry = (method, kind)
-        self.total[entry] += count
-        self._account(trace).counts[entry] += count
+    def add(self, trace: str, method: str, counts: Mapping[str, int]) -> None:
+        """Count, by kind, for a trace, or for none of them if it is empty."""
+        total, account = self.total, self._account(trace).counts
+        for kind, count in counts.items():
+            if count:
+                entry = (method, kind)
+                total[entry] += count
+                account[entry] += count
 
     def find(self, trace: str) -> Account | None:
         """The account of a trace, if it has one."""

@@ -54,6 +54,7 @@ def question_from(arguments: Mapping[str, object]) -> Question:
 
 
 EVERYTHING: Final = Question()
+ONE_REQUEST: Final = {"requests": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def firestore() -> FirestoreUsage:
         ("b", "GetDocument", "reads", 1),
         ("", "Commit", "writes", 1),
     ):
-        usage.books.ledger.add(trace, method, kind, count)
+        usage.books.ledger.add(trace, method, {kind: count})
     return usage
 
 
@@ -31,8 +31,7 @@ def pubsub() -> PubsubUsage:
     """Trace a published a kilobyte, c two."""
     usage = PubsubUsage()
     for trace, size in (("a", 1000), ("c", 2000)):
-        usage.books.ledger.add(trace, "Publish", "publishedBytes", size)
-        usage.books.ledger.add(trace, "Publish", "publishes", 1)
+        usage.books.ledger.add(trace, "Publish", {"publishes": 1, "publishedBytes": size})
     return usage
 
 

@@ -49,8 +49,8 @@ class Engine:
                 self.usage.wrote(method, refused=len(writes))
             raise
         kinds = [write.kind for write in writes]
-        writes, deletes, verified = map(kinds.count, (Kind.UPDATE, Kind.DELETE, Kind.VERIFY))
-        self.usage.wrote(method, writes=writes, deletes=deletes, verified=verified)
+        updated, deleted, verified = map(kinds.count, (Kind.UPDATE, Kind.DELETE, Kind.VERIFY))
+        self.usage.wrote(method, writes=updated, deletes=deleted, verified=verified)
         return done
 
     def require_index(self, query: Query) -> None:

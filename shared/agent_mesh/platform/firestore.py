@@ -6,6 +6,7 @@ for a lock; whoever loses reads again and decides again.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from google.api_core import exceptions as google_errors
 from google.cloud import firestore
 
 from agent_mesh.contracts.problems import Unavailable
+from agent_mesh.platform.logs import current_trace
 
 _T = TypeVar("_T")
 _RACE_LIMIT: Final = 16
@@ -32,6 +34,23 @@ class Missing(LostRace):
     """A document that was to be updated is not there."""
 
 
+class TracedClient(firestore.Client):
+    """Tells a local Firestore which trace a call belongs to, so that it can say what each trace costs.
+
+    `_rpc_metadata` is what the client sends with every call and reads anew for each: one more pair costs less than a
+    microsecond. An interceptor would be the supported way, but slows a read down by some percent, and the client has
+    no public door for a channel with one either. Of Firestore in production no use of the header is documented: it is
+    not sent there, and the client is the one that Google publishes. Should a release rename the property, calls go on
+    without a trace, and a test fails.
+    """
+
+    @property
+    def _rpc_metadata(self) -> list[tuple[str, str]]:
+        sent: list[tuple[str, str]] = super()._rpc_metadata
+        trace = current_trace.get()
+        return [*sent, ("traceparent", trace.traceparent)] if trace else sent
+
+
 class FirestoreClient:
     """The process's Firestore client, created at its first use."""
 
@@ -47,7 +66,8 @@ class FirestoreClient:
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    self._client = firestore.Client(project=self._project or None)
+                    kind = TracedClient if os.environ.get("FIRESTORE_EMULATOR_HOST") else firestore.Client
+                    self._client = kind(project=self._project or None)
         return self._client
 
     def batch(self) -> firestore.WriteBatch:

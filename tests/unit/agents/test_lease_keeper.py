@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from agent_mesh.agents.lease_keeper import LeaseKeeper
+from agent_mesh.platform.logs import current_trace
+from agent_mesh.platform.trace import new_trace
 
 INTERVAL_S = 0.02
 PATIENCE_S = 5.0
@@ -46,6 +48,22 @@ def test_a_lease_is_renewed_again_and_again_but_not_at_once(keeper: LeaseKeeper)
     assert renewals.reached(3)
     assert time.monotonic() - started >= 3 * INTERVAL_S
     release()
+
+
+def test_a_renewal_belongs_to_the_trace_of_its_run(keeper: LeaseKeeper) -> None:
+    renewals, traces = Renewals(), []
+
+    def renew() -> None:
+        traces.append(current_trace.get())
+        renewals()
+
+    trace = new_trace()
+    token = current_trace.set(trace)
+    release = keeper.keep(renew, 60)
+    current_trace.reset(token)
+    assert renewals.reached(2)
+    release()
+    assert traces[:2] == [trace, trace]
 
 
 def test_a_lease_that_was_released_is_renewed_no_more(keeper: LeaseKeeper) -> None:

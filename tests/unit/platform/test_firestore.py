@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from google.api_core import exceptions as google_errors
+from google.cloud.firestore import FieldFilter
+from pytest_mock import MockerFixture
 
 from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.platform.firestore import (
@@ -17,6 +20,9 @@ from agent_mesh.platform.firestore import (
     firestore_errors,
     until_settled,
 )
+from agent_mesh.platform.logs import current_trace
+from agent_mesh.platform.trace import trace_for
+from emulator.firestore.server import FirestoreServer
 
 
 def test_what_is_created_twice_is_there_already(database: FirestoreClient) -> None:
@@ -44,6 +50,28 @@ def test_whoever_writes_what_has_changed_since_loses(database: FirestoreClient) 
 
 def test_one_client_serves_a_process(database: FirestoreClient) -> None:
     assert database.client is database.client
+
+
+def test_a_local_firestore_learns_the_trace_of_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FirestoreServer() as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
+        things = FirestoreClient("traced").collection("things")
+        things.document("a").set({"n": 1})
+        token = current_trace.set(trace_for("a" * 32))
+        things.document("a").set({"n": 2})
+        list(things.where(filter=FieldFilter("n", ">", 0)).stream())
+        current_trace.reset(token)
+        things.document("a").get()
+        usage: Any = server.usage()
+    (line,) = usage["traces"]["shown"]
+    assert (line["trace"], line["writes"], line["reads"]) == ("a" * 32, 1, 1)
+    assert (usage["traces"]["untraced"]["writes"], usage["traces"]["untraced"]["reads"]) == (1, 1)
+
+
+def test_production_has_the_published_client(monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture) -> None:
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    published = mocker.patch("google.cloud.firestore.Client")
+    assert FirestoreClient("p").client is published.return_value
 
 
 def test_a_client_without_a_project_takes_the_environments(

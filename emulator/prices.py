@@ -53,12 +53,16 @@ class FirestorePrices:
     writes: Price
     deletes: Price
 
+    def of(self, reads: int, writes: int, deletes: int) -> int:
+        """Picodollars for so many documents."""
+        return self.reads.of(reads) + self.writes.of(writes) + self.deletes.of(deletes)
+
 
 _FIRESTORE_PAGE: Final = "https://cloud.google.com/firestore/pricing"
 _PUBSUB_PAGE: Final = "https://cloud.google.com/pubsub/pricing"
 _RUN_PAGE: Final = "https://cloud.google.com/run/pricing"
 _QUOTED: Final = "quoted by third parties"
-_MEMORY: Final = "from memory"
+_RUN_NOTED: Final = "2026-09-19"
 
 
 def _documents(usd_cents: int, seen: str) -> Price:
@@ -76,13 +80,13 @@ DEFAULT_LOCATION: Final = "us-central1"
 PUBSUB_TIB: Final = Price(40 * PICO, 2**40, _PUBSUB_PAGE, "2026-09-20", "from a stored copy of the page")
 """2^40 bytes published or delivered, in every region; a publish, pull or push request has at least 1,000."""
 
-RUN_REQUEST: Final = Price(40 * PICO // 100, 1_000_000, _RUN_PAGE, VERSION, _MEMORY)
+RUN_REQUEST: Final = Price(40 * PICO // 100, 1_000_000, _RUN_PAGE, _RUN_NOTED, _QUOTED)
 """A million requests; request-based billing, tier 1 regions."""
 
-RUN_VCPU_SECOND: Final = Price(24 * PICO // 1_000_000, 1, _RUN_PAGE, VERSION, _MEMORY)
+RUN_VCPU_SECOND: Final = Price(24 * PICO // 1_000_000, 1, _RUN_PAGE, _RUN_NOTED, _QUOTED)
 """While a request is served."""
 
-RUN_GIB_SECOND: Final = Price(25 * PICO // 10_000_000, 1, _RUN_PAGE, VERSION, _MEMORY)
+RUN_GIB_SECOND: Final = Price(25 * PICO // 10_000_000, 1, _RUN_PAGE, _RUN_NOTED, _QUOTED)
 """The same for memory."""
 
 

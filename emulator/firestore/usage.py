@@ -33,9 +33,8 @@ def pico_usd(counts: Mapping[str, int], location: str) -> int:
     The price list does not say whether a write that a precondition refused costs anything: it is priced as a write, so
     that the sum is an upper bound. Raises ValueError for a location without prices.
     """
-    prices = firestore_prices(location)
     writes = counts["writes"] + counts["refusedWrites"]
-    return prices.reads.of(counts["reads"]) + prices.writes.of(writes) + prices.deletes.of(counts["deletes"])
+    return firestore_prices(location).of(counts["reads"], writes, counts["deletes"])
 
 
 @dataclass(slots=True)

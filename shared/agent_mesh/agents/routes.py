@@ -17,8 +17,7 @@ from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResponse, RunSt
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, FunctionApp, current_identity, trace_id
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.function_parts import FunctionParts
-from agent_mesh.platform.logs import current_trace, log
-from agent_mesh.platform.trace import incoming_trace
+from agent_mesh.platform.logs import join_trace, log
 from agent_mesh.webhooks import Callbacks, DeliveryStatus
 
 
@@ -94,7 +93,7 @@ class AgentFunction:
         if addressed_to != self._name:
             log("a message for another agent was delivered; its own subscription has it too", agent=addressed_to)
             return
-        current_trace.set(incoming_trace(envelope.message.attributes.get) or current_trace.get())
+        join_trace(envelope.message.attributes.get)
         request = read_task_message(envelope)
         self._callbacks.check(request.callback_url)
         crash_point("agent.delivered")

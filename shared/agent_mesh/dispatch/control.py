@@ -23,6 +23,7 @@ from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.platform.clock import Clock, rfc3339
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.firestore import until_settled
+from agent_mesh.platform.logs import join_trace
 from agent_mesh.platform.pubsub import Message, Publisher
 from agent_mesh.platform.settings import Settings
 
@@ -112,6 +113,7 @@ class TaskControl:
 
     def bury(self, envelope: PushEnvelope) -> None:
         """Take a dead letter: end its task for good, or keep the message where there is no task."""
+        join_trace(envelope.message.attributes.get)
         letter = read_dead_letter(envelope, self._parts.clock.now())
         task = self._parts.tasks.get(letter.task_id) if letter.task_id and letter.topic == "tasks" else None
         if task is None:

@@ -21,7 +21,7 @@ from agent_mesh.platform.clock import Clock, moment
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import LostRace
-from agent_mesh.platform.logs import log
+from agent_mesh.platform.logs import join_trace, log
 from agent_mesh.webhooks import Callbacks, DeliveryStatus, next_attempt_at
 
 _REDELIVERED: Final = 2
@@ -52,6 +52,7 @@ class Results:
 
     def arrive_by_push(self, envelope: PushEnvelope) -> None:
         """Take a result message. A duplicate or late one changes nothing; it may still find a callback to make."""
+        join_trace(envelope.message.attributes.get)
         task_id, arrival = read_result(envelope)
         crash_point("result.received")
         applied = self.arrive(task_id, arrival)

@@ -8,14 +8,20 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 
-from agent_mesh.platform.trace import Trace
+from agent_mesh.platform.trace import Trace, incoming_trace
 
 current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
 """The trace that this request belongs to."""
 
 _logger = logging.getLogger("agent_mesh")
+
+
+def join_trace(look_up: Callable[[str, str], str]) -> None:
+    """Go on in the trace that a message's attributes name (`look_up` is their `get`), if they name one."""
+    current_trace.set(incoming_trace(look_up) or current_trace.get())
 
 
 class _JsonLines(logging.Formatter):

@@ -1,0 +1,117 @@
+"""One task over Pub/Sub on the local stack: what its trace cost by the servers' books is what docs/cost.md says."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from google.cloud import firestore
+
+from emulator.cloud import CloudPlace
+from emulator.embedded import INDEXES
+from emulator.firestore.options import FirestoreOptions
+from emulator.firestore.server import FirestoreServer
+from emulator.probes import Awaited
+from emulator.pubsub.server import PubsubServer
+from emulator.stack import CLOUDS, ROOT, LocalStack, StackOptions
+from emulator.usage.merge import merge_usage
+from tests.contract.mesh import Mesh, eventually, task_request
+
+ROLES: Final = ("orchestrator", "agent_light")
+ROW: Final = "| Pub/Sub, happy path |"
+COLUMNS: Final = ("reads", "writes", "deletes", "refusedWrites", "publishes", "publishedMessages", "deliveredMessages")
+"""The first of the document's table, by the names of a usage line."""
+
+
+@dataclass
+class CloudInHand:
+    """Both servers in this process, so that their books are open."""
+
+    place: CloudPlace
+    firestores: FirestoreServer = field(default_factory=lambda: FirestoreServer(FirestoreOptions(indexes=INDEXES)))
+    pubsubs: PubsubServer = field(default_factory=PubsubServer)
+
+    @property
+    def firestore(self) -> str:
+        return self.firestores.address
+
+    @property
+    def pubsub(self) -> str:
+        return self.pubsubs.address
+
+    def start(self) -> Sequence[Awaited]:
+        self.firestores.start()
+        self.pubsubs.start()
+        return []
+
+    def stop(self) -> None:
+        self.firestores.stop()
+        self.pubsubs.stop()
+
+    def usage(self, trace: str) -> Any:
+        return merge_usage(self.firestores.usage(trace=trace), self.pubsubs.usage(trace=trace))
+
+
+@pytest.fixture(scope="module")
+def cloud_and_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CloudInHand, Mesh]]:
+    """A stack of two functions on such a cloud. Switches are cached for all of it, as docs/cost.md has them."""
+    place = tmp_path_factory.mktemp("traced")
+    clouds: list[CloudInHand] = []
+
+    def open_cloud(where: CloudPlace) -> CloudInHand:
+        clouds.append(CloudInHand(where))
+        return clouds[-1]
+
+    environment = {role: {"MESH_CONTROL_STALENESS_SECONDS": "86400"} for role in ROLES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CLOUDS, "in hand", open_cloud)
+        options = StackOptions(state_dir=place / ".mesh", cloud="in hand", only=ROLES, environment=environment)
+        with LocalStack(options) as running:
+            patch.setenv("FIRESTORE_EMULATOR_HOST", running.firestore)
+            mesh = Mesh(running, Path(place), firestore.Client(project=running.project))
+            mesh.ended(mesh.accepted("light")["taskId"])  # opens the day's budget and reads the switches
+            yield clouds[0], mesh
+            mesh.close()
+
+
+def rows() -> list[list[float]]:
+    """The happy path's row in both tables: operations, and dollars for a million tasks."""
+    lines = [line for line in (ROOT / "docs" / "cost.md").read_text().splitlines() if line.startswith(ROW)]
+    return [[float(cell) for cell in line.split("|")[2:-1]] for line in lines]
+
+
+def promised() -> list[float]:
+    return rows()[0][: len(COLUMNS)]
+
+
+def dispatched(mesh: Mesh, trace: str) -> None:
+    body = json.dumps(task_request("light", mode="pubsub")).encode()
+    answer = mesh.raw("POST", "/dispatch", body, traceparent=f"00-{trace}-{secrets.token_hex(8)}-01")
+    assert answer.status == 202, answer.body
+    mesh.ended(answer.json["taskId"])
+
+
+def settled(usage: Callable[[], Any]) -> Any:
+    """The one line, as soon as the last events have been published."""
+
+    def line() -> Any:
+        shown = usage()["traces"]["shown"]
+        return shown[0] if shown and shown[0]["publishes"] >= promised()[COLUMNS.index("publishes")] else None
+
+    return eventually(line)
+
+
+def test_a_trace_costs_what_the_document_says(cloud_and_mesh: tuple[CloudInHand, Mesh]) -> None:
+    cloud, mesh = cloud_and_mesh
+    trace = secrets.token_hex(16)
+    dispatched(mesh, trace)
+    line = settled(lambda: cloud.usage(trace))
+    assert [line[column] for column in COLUMNS] == promised(), line
+    regional, _, pubsub, *_ = rows()[1]
+    cost = float(line["costMicroUsd"])  # millionths of a dollar for a task are dollars for a million tasks
+    assert cost == pytest.approx(regional + pubsub, abs=0.01)

@@ -22,6 +22,7 @@ from emulator.firestore.refusals import Refusal
 from emulator.firestore.requests import parse
 from emulator.firestore.service import Service
 from emulator.firestore.write_stream import write_stream
+from emulator.usage.attribution import Attributed
 
 SERVICE: Final = "google.firestore.v1.Firestore"
 Context: TypeAlias = Any
@@ -53,7 +54,7 @@ def handlers(engine: Engine) -> grpc.GenericRpcHandler:
     table |= {name: _streamed(engine, name, getattr(reads, name)) for name in _STREAMED}
     table["Listen"] = _both_ways(engine, "Listen", lambda requests: Listener(engine).run(requests))
     table["Write"] = _both_ways(engine, "Write", lambda requests: write_stream(engine, requests))
-    return grpc.method_handlers_generic_handler(SERVICE, table)
+    return Attributed(grpc.method_handlers_generic_handler(SERVICE, table))
 
 
 def _once(engine: Engine, name: str, method: Once) -> Handler:
@@ -61,7 +62,7 @@ def _once(engine: Engine, name: str, method: Once) -> Handler:
 
     async def answer(request: bytes, context: Context) -> bytes:
         fault = engine.faults.take(name)
-        engine.usage.began(name, context)
+        engine.usage.began(name)
         try:
             if fault:
                 await suffer(fault, before=True)
@@ -81,7 +82,7 @@ def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
 
     async def answer(request: bytes, context: Context) -> AsyncIterator[bytes]:
         fault = engine.faults.take(name)
-        engine.usage.began(name, context)
+        engine.usage.began(name)
         try:
             if fault:
                 await suffer(fault, before=True)
@@ -97,7 +98,7 @@ def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
 
 def _both_ways(engine: Engine, name: str, method: BothWays) -> Handler:
     async def answer(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        engine.usage.began(name, context)
+        engine.usage.began(name)
         try:
             await suffer(engine.faults.take(name), before=True)
             async with aclosing(method(requests)) as responses:

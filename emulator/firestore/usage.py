@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from emulator.firestore.clock import MICROS
 from emulator.firestore.documents import Commit
 from emulator.prices import firestore_prices
-from emulator.usage.attribution import current_trace, trace_of_call
+from emulator.usage.attribution import current_trace
 from emulator.usage.report import EVERYTHING, ONE_REQUEST, Books, Question
 
 _KINDS: Final = ("requests", "reads", "writes", "deletes", "refusedWrites")
@@ -45,11 +45,9 @@ class Usage:
     hot: dict[str, float] = field(default_factory=dict)
     _rates: dict[str, _Rate] = field(default_factory=dict)
 
-    def began(self, method: str, context: Any) -> None:  # noqa: ANN401  # grpc.aio gives no type
-        """Count a request; whatever its call counts from now on goes to the same trace."""
-        trace = trace_of_call(context.invocation_metadata())
-        current_trace.set(trace)
-        self.books.ledger.add(trace, method, ONE_REQUEST)
+    def began(self, method: str) -> None:
+        """Count a request."""
+        self.books.ledger.add(current_trace.get(), method, ONE_REQUEST)
 
     def read(self, method: str, documents: int) -> None:
         """Count reads."""

@@ -18,6 +18,7 @@ from emulator.pubsub import pulling, service_iam, service_publisher, service_sch
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Proto
 from emulator.pubsub.refusal import Refused
+from emulator.usage.attribution import Attributed
 
 _SERVICES: Final = (service_publisher, service_subscriber, service_schema, service_iam)
 
@@ -27,7 +28,7 @@ Unary = Callable[[bytes, Any], Awaitable[bytes]]
 
 def handlers(broker: Broker) -> list[grpc.GenericRpcHandler]:
     """All services, for ``grpc.aio.Server.add_generic_rpc_handlers``."""
-    found = []
+    found: list[grpc.GenericRpcHandler] = []
     for service in _SERVICES:
         methods: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(_unary(broker, name, kind, handler))
@@ -36,7 +37,7 @@ def handlers(broker: Broker) -> list[grpc.GenericRpcHandler]:
         if service is service_subscriber:
             methods["Pull"] = grpc.unary_unary_rpc_method_handler(_pull(broker))
             methods["StreamingPull"] = grpc.stream_stream_rpc_method_handler(_stream(broker))
-        found.append(grpc.method_handlers_generic_handler(service.SERVICE, methods))
+        found.append(Attributed(grpc.method_handlers_generic_handler(service.SERVICE, methods)))
     return found
 
 
@@ -44,7 +45,7 @@ def _unary(broker: Broker, name: str, kind: Proto, handler: Callable[[Proto], Pr
     parse, faults, began = kind.FromString, broker.faults, broker.usage.began
 
     async def call(data: bytes, context: Context) -> bytes:
-        began(name, context)
+        began(name)
         try:
             if faults.armed:
                 await faults.strike(name)
@@ -60,7 +61,7 @@ def _pull(broker: Broker) -> Unary:
     parse, faults, began = service_subscriber.PullRequest.FromString, broker.faults, broker.usage.began
 
     async def call(data: bytes, context: Context) -> bytes:
-        began("Pull", context)
+        began("Pull")
         try:
             if faults.armed:
                 await faults.strike("Pull")
@@ -76,7 +77,7 @@ def _pull(broker: Broker) -> Unary:
 
 def _stream(broker: Broker) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(_requests: Any, context: Context) -> None:  # noqa: ANN401  the reader API is used instead
-        broker.usage.began("StreamingPull", context)
+        broker.usage.began("StreamingPull")
 
         async def receive() -> object:
             data: object = await context.read()

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from emulator.prices import PUBSUB_TIB
 from emulator.pubsub.messages import Published
-from emulator.usage.attribution import UNTRACED, current_trace, trace_of_call
+from emulator.usage.attribution import UNTRACED, current_trace
 from emulator.usage.report import EVERYTHING, ONE_REQUEST, Books, Question
 
 LEAST_BYTES: Final = 1000
@@ -46,7 +46,7 @@ def pico_usd(counts: Mapping[str, int], _location: str) -> int:
 def shares(sizes: Sequence[int]) -> list[int]:
     """The billed bytes of one request for each of its messages."""
     total = sum(sizes)
-    if total >= LEAST_BYTES or not sizes:
+    if total >= LEAST_BYTES:
         return list(sizes)
     paid, until, each = 0, 0, []
     for size in sizes:
@@ -68,11 +68,9 @@ class Usage:
     )
     resources: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def began(self, method: str, context: Any) -> None:  # noqa: ANN401  # grpc.aio gives no type
+    def began(self, method: str) -> None:
         """Count a call of a method."""
-        trace = trace_of_call(context.invocation_metadata())
-        current_trace.set(trace)
-        self.books.ledger.add(trace, method, ONE_REQUEST)
+        self.books.ledger.add(current_trace.get(), method, ONE_REQUEST)
 
     def published(self, method: str, topic: str, messages: Sequence[Published], call: str) -> None:
         """Count one publish request; ``call`` is the trace of whoever made it."""
@@ -100,17 +98,15 @@ class Usage:
         self.resources.clear()
 
     def _bill(self, kinds: _Kinds, method: str, resource: str, messages: Sequence[Published], call: str) -> None:
-        add, sizes = self.books.ledger.add, shares([message.size for message in messages])
-        traces = {message.trace for message in messages}
-        counts = {kinds.requests: 1, kinds.messages: len(messages), kinds.size: sum(sizes) if messages else LEAST_BYTES}
+        add, sizes = self.books.ledger.add, [message.size for message in messages]
+        counts = {kinds.requests: 1, kinds.messages: len(sizes), kinds.size: max(LEAST_BYTES, sum(sizes))}
+        traces = {message.trace for message in messages} or {call}
         if len(traces) == 1:
             add(traces.pop(), method, counts)
-        elif not messages:
-            add(call, method, counts)
         else:
             add(call, method, {kinds.requests: 1})
-            for message, size in zip(messages, sizes, strict=True):
-                add(message.trace, method, {kinds.messages: 1, kinds.size: size})
+            for message, share in zip(messages, shares(sizes), strict=True):
+                add(message.trace, method, {kinds.messages: 1, kinds.size: share})
         self._count(resource, counts)
 
     def _count(self, resource: str, counts: Mapping[str, int]) -> None:

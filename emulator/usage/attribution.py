@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
+
+import grpc
 
 UNTRACED: Final = ""
 current_trace: ContextVar[str] = ContextVar("current_trace", default=UNTRACED)
@@ -21,6 +23,23 @@ _CLOUD_TRACE: Final = re.compile(r"([0-9a-fA-F]{32})(?:/.*)?")
 _NO_TRACE: Final = "0" * 32
 _LONGEST: Final = 128
 """Of a request id; what follows is cut off."""
+
+
+class Attributed(grpc.GenericRpcHandler):
+    """Handlers that are told in ``current_trace`` whom each call is attributed to.
+
+    gRPC looks a call's handler up in the task that then runs it, and has read the metadata by then: to ask the call's
+    context for it in the handler would read it twice.
+    """
+
+    def __init__(self, handlers: grpc.GenericRpcHandler) -> None:
+        """Serve what these serve."""
+        self._handlers = handlers
+
+    def service(self, handler_call_details: Any) -> Any:  # noqa: ANN401  # grpc.aio gives no type
+        """Look the handler of a call up."""
+        current_trace.set(trace_of_call(handler_call_details.invocation_metadata))
+        return self._handlers.service(handler_call_details)
 
 
 def trace_of_call(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from emulator.prices import DEFAULT_LOCATION, VERSION, micro_usd
+from emulator.prices import DEFAULT_LOCATION, VERSION, firestore_prices, micro_usd
 from emulator.usage.ledger import Account, Counts, Ledger
 
 SHOWN: Final = 100
@@ -49,8 +49,9 @@ def question_from(arguments: Mapping[str, object]) -> Question:
     limit = str(arguments.get("limit", SHOWN))
     if not limit.isdecimal():
         raise ValueError(f"limit must be a number of traces, 0 or more, not {limit!r}")
-    trace, location = arguments.get("trace", ""), arguments.get("location", DEFAULT_LOCATION)
-    return Question(trace=str(trace), limit=int(limit), location=str(location))
+    location = str(arguments.get("location", DEFAULT_LOCATION))
+    firestore_prices(location)
+    return Question(trace=str(arguments.get("trace", "")), limit=int(limit), location=location)
 
 
 EVERYTHING: Final = Question()

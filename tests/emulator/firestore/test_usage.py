@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -250,6 +252,31 @@ def test_lines_of_all_traces_add_up_to_the_totals(counted: RawFirestore, server:
     for kind in ("requests", "reads", "writes", "deletes"):
         assert sum(line[kind] for line in lines) == usage["totals"][kind]
     assert [line["reads"] for line in usage["traces"]["shown"]] == [5, 12, 6]
+
+
+def test_calls_that_run_at_once_and_wait_for_each_other_are_not_mixed_up(
+    server: FirestoreServer, connect: Connect
+) -> None:
+    traces = [f"{number:032x}" for number in range(1, 9)]
+
+    def work(trace: str) -> None:
+        firestore = traced(connect(server), trace)
+        for _ in range(int(trace, 16)):
+            transaction = firestore.begin()
+            with suppress(Refused):
+                firestore.get("c/contended", transaction=transaction)
+                firestore.commit(firestore.update("c/contended"), transaction=transaction)
+            firestore.query(over("nothing"))
+
+    with ThreadPoolExecutor(len(traces)) as threads:
+        list(threads.map(work, traces))
+    for trace in traces:
+        methods, rounds = line_of(server, trace)["byMethod"], int(trace, 16)
+        assert (methods["BeginTransaction"]["requests"], methods["RunQuery"]["reads"]) == (rounds, rounds)
+        commits = methods.get("Commit", {"requests": 0, "writes": 0, "refusedWrites": 0})
+        assert commits["writes"] + commits["refusedWrites"] == commits["requests"]
+    usage: Any = server.usage()
+    assert usage["traces"]["untraced"]["requests"] == 0
 
 
 def test_the_answer_can_be_cut_and_priced_elsewhere(counted: RawFirestore, server: FirestoreServer) -> None:

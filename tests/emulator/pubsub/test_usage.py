@@ -170,6 +170,11 @@ def test_a_reset_forgets_the_traces(own: PubsubServer, own_place: Place) -> None
     assert (usage["traces"]["kept"], usage["totals"]["requests"], usage["byResource"]) == (0, 0, {})
 
 
+def test_a_wrong_question_is_refused(own: PubsubServer) -> None:
+    with pytest.raises(ValueError, match="no prices for 'mars'"):
+        own.usage(location="mars")
+
+
 def test_pulling_for_the_client_s_trace_belongs_to_it(own: PubsubServer, own_place: Place) -> None:
     subscription = own_place.subscription(own_place.topic())
     asked = PullRequest(subscription=subscription, max_messages=1, return_immediately=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -51,6 +51,25 @@ class Broker:
         """Begin to forget what is too old. Needs the running loop."""
         self.timers.at(self.clock.now() + _SWEEP_SECONDS, self._sweep)
 
+    def move_clock(self, step: Callable[[], None]) -> None:
+        """Do something to the clock; what became due happens before this returns."""
+        step()
+        self.timers.catch_up()
+
+    def deliveries(self) -> dict[str, dict[str, int]]:
+        """What was pushed, by push subscription."""
+        return {name: one.deliveries() for name, one in self.subscriptions.items() if one.pushes}
+
+    def hold_pushes(self) -> None:
+        """Begin no further push."""
+        self.post.held = True
+
+    def release_pushes(self) -> None:
+        """Push again."""
+        self.post.held = False
+        for subscription in list(self.subscriptions.values()):
+            subscription.wake()
+
     def topic(self, name: str) -> LiveTopic:
         """A topic that exists, or Refused."""
         return _existing(self.topics, name, "Topic not found")
@@ -86,6 +105,13 @@ class Broker:
         attributes = dead_letter_attributes(message.plain(), subscription, entry.deliveries)
         wire = PubsubMessage(data=message.wire.data, attributes=attributes, ordering_key=message.ordering_key)
         self.publish(topic, [wire])
+        self.post.report(
+            "dead_letter.forwarded",
+            subscription=subscription,
+            messageId=message.wire.message_id,
+            attempt=entry.deliveries,
+            topic=topic_name,
+        )
         return True
 
     def add_topic(self, config: Proto) -> LiveTopic:
@@ -177,7 +203,7 @@ class Broker:
             topic.subscriptions.pop(subscription.name, None)
 
     def _serve_push(self, subscription: Subscription) -> None:
-        if subscription.config.push_config.push_endpoint and not subscription.config.detached:
+        if subscription.pushes:
             subscription.consumers[PushConsumer(subscription, self.post)] = None
 
     def _sweep(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from emulator.delivery.backoff import Backoff
 from emulator.delivery.filters import parse_filter
+from emulator.delivery.tally import Tally
 from emulator.pubsub import names
 from emulator.pubsub.backlog import Appetite, Backlog, Entry, State
 from emulator.pubsub.clock import Clock, Timers
@@ -69,6 +70,7 @@ class Subscription:
         self.backlog = Backlog(ordered=config.enable_message_ordering)
         self.consumers: dict[Consumer, None] = {}
         self.last_used = around.clock.now()
+        self.tally = Tally()
         self._prefix = f"{config.name}:"
         self._matches = parse_filter(config.filter) if config.filter else None
         self._alarm = float("inf")
@@ -85,6 +87,15 @@ class Subscription:
     def live(self) -> bool:
         """Whether messages that are published reach it."""
         return not self.config.detached and self.config.topic != names.DELETED_TOPIC
+
+    @property
+    def pushes(self) -> bool:
+        """Whether its messages are pushed."""
+        return bool(self.config.push_config.push_endpoint) and not self.config.detached
+
+    def deliveries(self) -> dict[str, int]:
+        """What was delivered so far, and what is not done yet."""
+        return self.tally.report(self.backlog.open_count, self.backlog.leased_count)
 
     def reconfigure(self, config: Proto) -> None:
         """Take other settings; those that cannot change are the same."""
@@ -103,7 +114,9 @@ class Subscription:
         """Messages were published: those that the filter refuses are done at once."""
         matches = self._matches
         for message in messages:
-            if message.time >= self._skip_before and (matches is None or matches(message.attributes)):
+            if matches is not None and not matches(message.attributes):
+                self.tally.filtered += 1
+            elif message.time >= self._skip_before:
                 self.backlog.add(message)
         self.wake()
 
@@ -202,6 +215,7 @@ class Subscription:
         now = self.around.clock.now()
         dead = 0 < self._most_deliveries <= entry.deliveries
         if dead and self.around.forward(self.config.dead_letter_policy.dead_letter_topic, self.name, entry):
+            self.tally.dead_lettered += 1
             self._release(entry)
             self.backlog.ack(entry)
             return

@@ -71,7 +71,7 @@ def test_what_is_billed_is_counted_by_method(serve: Serve, connect: Connect) -> 
     firestore.query(over("nothing"))
     usage = server.usage()
     assert (usage["reads"], usage["writes"], usage["deletes"]) == (2, 2, 1)
-    assert usage["byMethod"]["RunQuery"] == {"requests": 2, "reads": 2, "writes": 0, "deletes": 0}  # type: ignore[index]
+    assert usage["byMethod"]["RunQuery"] == {"requests": 2, "reads": 2, "writes": 0, "deletes": 0}
 
 
 def test_a_document_written_too_often_is_reported(serve: Serve, connect: Connect) -> None:
@@ -81,7 +81,7 @@ def test_a_document_written_too_often_is_reported(serve: Serve, connect: Connect
         server.clock.advance(0.5)
         firestore.commit(firestore.update("c/hot", fields(n=each)), firestore.update(f"c/cold{each}"))
     hot = server.usage()["writtenOverOncePerSecond"]
-    assert list(hot) == [firestore.name("c/hot")]  # type: ignore[call-overload]
+    assert list(hot) == [firestore.name("c/hot")]
 
 
 def test_expired_documents_are_deleted(serve: Serve, connect: Connect, tmp_path: Path) -> None:

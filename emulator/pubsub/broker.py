@@ -14,12 +14,12 @@ from emulator.pubsub.faults import Faults
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto, PubsubMessage, seconds, timestamp
 from emulator.pubsub.push import Post, PushConsumer
-from emulator.pubsub.refusal import failed_precondition, not_found
 from emulator.pubsub.schemas import Schemas
 from emulator.pubsub.snapshots import Snapshot
 from emulator.pubsub.subscriptions import Subscription, Surroundings
 from emulator.pubsub.topics import LiveTopic
 from emulator.pubsub.usage import Usage, message_size
+from emulator.refusals import failed_precondition, not_found
 
 _SWEEP_SECONDS: Final = 10.0
 _Kept = TypeVar("_Kept")
@@ -71,15 +71,15 @@ class Broker:
             subscription.wake()
 
     def topic(self, name: str) -> LiveTopic:
-        """A topic that exists, or Refused."""
+        """A topic that exists, or Refusal."""
         return _existing(self.topics, name, "Topic not found")
 
     def subscription(self, name: str) -> Subscription:
-        """A subscription that exists, or Refused."""
+        """A subscription that exists, or Refusal."""
         return _existing(self.subscriptions, name, "Subscription does not exist")
 
     def snapshot(self, name: str) -> Snapshot:
-        """A snapshot that exists, or Refused."""
+        """A snapshot that exists, or Refusal."""
         return _existing(self.snapshots, name, "Snapshot does not exist")
 
     def publish(self, topic: LiveTopic, wires: Iterable[Proto]) -> list[str]:

@@ -19,8 +19,8 @@ from emulator.events import Report
 from emulator.pubsub.backlog import Appetite, Entry, State
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import Refused
 from emulator.pubsub.subscriptions import Subscription
+from emulator.refusals import Refusal
 from emulator.workers import Workers
 
 MOST_REQUESTS: Final = 128
@@ -90,7 +90,7 @@ class PushConsumer:
     def released(self, _entry: Entry) -> None:
         """The window counts requests, not leases."""
 
-    def end(self, _refusal: Refused) -> None:
+    def end(self, _refusal: Refusal) -> None:
         """Push nothing more."""
         self._ended = True
 

@@ -8,10 +8,10 @@ from typing import Final
 from emulator.pubsub import protos
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import failed_precondition
 from emulator.pubsub.settings import DAY
 from emulator.pubsub.subscriptions import Subscription
 from emulator.pubsub.topics import LiveTopic
+from emulator.refusals import failed_precondition
 
 _LIFETIME: Final = 7 * DAY
 _LEAST_LIFETIME: Final = 3600

@@ -16,8 +16,8 @@ from emulator.pubsub.clock import Clock, Timers
 from emulator.pubsub.faults import Faults
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto, ReceivedMessage, seconds
-from emulator.pubsub.refusal import Refused, failed_precondition, invalid, not_found
 from emulator.pubsub.usage import Usage
+from emulator.refusals import Refusal, failed_precondition, invalid, not_found
 
 INVALID_ACK_ID: Final = "PERMANENT_FAILURE_INVALID_ACK_ID"
 _ACK_ID: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
@@ -36,7 +36,7 @@ class Consumer(Protocol):
         """A message that it held was acked, came back or expired."""
         ...
 
-    def end(self, refusal: Refused, /) -> None:
+    def end(self, refusal: Refusal, /) -> None:
         """The subscription serves no longer: deleted, detached, or changed to another kind."""
         ...
 
@@ -255,13 +255,13 @@ class Subscription:
                 self.backlog.ack(entry)
 
     def check_open(self) -> None:
-        """Raise Refused unless it still serves pulls."""
+        """Raise Refusal unless it still serves pulls."""
         if self._closed:
             raise not_found("Subscription does not exist")
         if self.config.detached:
             raise failed_precondition("The subscription is detached from its topic")
 
-    def close(self, refusal: Refused | None = None) -> None:
+    def close(self, refusal: Refusal | None = None) -> None:
         """It was deleted (or this happened): consumers end."""
         self._closed = refusal is None
         for consumer in list(self.consumers):
@@ -269,7 +269,7 @@ class Subscription:
         self.consumers.clear()
 
     def _parse(self, ack_ids: Iterable[str]) -> list[tuple[str, int, int]]:
-        """Each ack id with its message's number and its lease. Raises Refused before anything is done."""
+        """Each ack id with its message's number and its lease. Raises Refusal before anything is done."""
         parsed = []
         for ack_id in ack_ids:
             match = _ACK_ID.fullmatch(ack_id.removeprefix(self._prefix))

@@ -166,6 +166,8 @@ class Supervisor:
             self._restore_when_ready(service)
             return
         if not service.revive:
+            service.wanted = False
+            self._report("service.died", service=service.command.name, exitCode=child.exit_code)
             return
         died_early = service.deaths == 0 or now - service.started < _STABLE_SECONDS + _BACKOFF.delay(service.deaths)
         deaths = service.deaths + 1 if died_early else 1

@@ -228,6 +228,9 @@ def test_a_service_whose_death_is_final_stays_dead(supervisor: Supervisor, tmp_p
     os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
     time.sleep(0.6)
     assert supervisor.pids() == {}
+    assert (tmp_path / "events.log").read_text().count('"service.died"') == 1
+    supervisor.start("sleeper")
+    assert supervisor.pids()
 
 
 def test_what_a_service_forgets_is_restored_after_every_start_but_the_first(

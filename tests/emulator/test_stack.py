@@ -17,9 +17,13 @@ from google.auth import jwt
 from emulator.__main__ import main
 from emulator.clouds import usual_cloud
 from emulator.errors import AlreadyRunningError, EmulatorError, StartError
+from emulator.provision import LEASE_SECONDS
 from emulator.stack import LocalStack, StackOptions
 
 pytestmark = pytest.mark.stack
+PAST_A_LEASE = LEASE_SECONDS + 10
+"""Seconds after which a message is free again that the last pull of a killed bridge has taken."""
+
 only_official = pytest.mark.skipif(usual_cloud() != "official", reason="only the official cloud has a bridge")
 ROOT = Path(__file__).parents[2]
 
@@ -149,10 +153,10 @@ def test_messages_survive_the_death_of_the_bridge(
         publish("work", f"kept {number}", agent="alpha")
     stack.start("bridge")
     for number in range(20):
-        eventually(lambda number=number: seen("alpha", f"kept {number}"))
+        eventually(lambda number=number: seen("alpha", f"kept {number}"), PAST_A_LEASE)
     stack.restart("bridge")
     publish("work", "after", agent="alpha")
-    eventually(lambda: seen("alpha", "after"))
+    eventually(lambda: seen("alpha", "after"), PAST_A_LEASE)
 
 
 @only_official

@@ -38,7 +38,7 @@ VARIANTS: Final = (OURS, FLOOR)
 
 @contextmanager
 def benchmark_stack() -> Iterator[LocalStack]:
-    """Run both variants on one pair of emulators and one bridge, in a folder that goes away."""
+    """Run both variants on one Firestore and one Pub/Sub, in a folder that goes away."""
     with TemporaryDirectory(prefix="mesh-bench-") as folder:
         roles = Path(folder) / "roles.json"
         roles.write_text(json.dumps(_topology()))

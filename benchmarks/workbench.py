@@ -27,17 +27,14 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from benchmarks.recorder import Bill, Recorder, delivered, message_bytes
-from emulator.cloud import Cloud, CloudPlace
+from emulator.cloud import Cloud
+from emulator.clouds import running_cloud
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
 from emulator.delivery.push import CachedTokens
 from emulator.oidc.issuer import Issuer
 from emulator.oidc.keys import SigningKey
 from emulator.oidc.metadata import MetadataServer
-from emulator.ports import Ports
-from emulator.probes import wait_until_ready
-from emulator.processes import Guard
-from emulator.stack import CLOUDS, StackOptions
 
 if TYPE_CHECKING:
     import flask
@@ -192,12 +189,7 @@ def workbench() -> Iterator[Workbench]:
     """Start emulators and issuer; set the environment that google-auth reads at import. One per process."""
     with ExitStack() as exits:
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="mesh-cost-")))
-        guard, ports = Guard(), Ports(folder / "ports.json")
-        exits.callback(guard.close)
-        exits.callback(ports.close)
-        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, folder / "logs", folder, guard))
-        exits.callback(cloud.stop)
-        awaited = list(cloud.start())
+        cloud = exits.enter_context(running_cloud(folder))
         issuer = exits.enter_context(Issuer(SigningKey.load_or_create(folder / "key.pem")))
         metadata = exits.enter_context(MetadataServer(PROJECT, ORCHESTRATOR, issuer.mint))
         os.environ |= {
@@ -207,7 +199,6 @@ def workbench() -> Iterator[Workbench]:
             "GCE_METADATA_HOST": metadata.address,
             "GCE_METADATA_IP": metadata.address,
         }
-        wait_until_ready(awaited, 60.0)
         yield Workbench(cloud, issuer)
 
 

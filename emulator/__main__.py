@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from emulator.bridge_main import run_bridge
+from emulator.clouds import CLOUDS
 from emulator.errors import EmulatorError
-from emulator.stack import CLOUDS, LocalStack, StackOptions
+from emulator.stack import LocalStack, StackOptions
 
 _DEFAULTS = StackOptions()
 
@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.command == "bridge":
+            from emulator.bridge_main import run_bridge
+
             run_bridge(given.roles, os.environ)
         else:
             _up(given)

@@ -14,9 +14,10 @@ from typing import Final
 
 from emulator.delivery.push import Pusher, Tokens
 from emulator.events import log_event
-from emulator.pubsub_wire import LEASE_SECONDS, CloudError, PubSubWire
+from emulator.provision import LEASE_SECONDS, leased_resources, provision
+from emulator.pubsub_wire import CloudError, PubSubWire
 from emulator.pump import Pump
-from emulator.routes import Route, subscription_path, topic_path
+from emulator.routes import Route
 from emulator.topology import Topology
 
 _EXTEND_SECONDS: Final = LEASE_SECONDS / 4
@@ -42,15 +43,9 @@ class Bridge:
     def create(self, topology: Topology, project: str, seconds: float = 60.0) -> None:
         """Create every topic and subscription, also those without a running target.
 
-        Raises ``grpc.FutureTimeoutError`` when Pub/Sub cannot be reached within ``seconds``.
+        Raises StartError when Pub/Sub cannot be reached within ``seconds``.
         """
-        wire = self._wire
-        wire.wait_until_ready(seconds)
-        for topic in topology.topics:
-            wire.create_topic(topic_path(project, topic))
-        for name, wanted in topology.subscriptions.items():
-            path = subscription_path(project, name)
-            wire.create_subscription(path, topic_path(project, wanted.topic), ordering=wanted.ordering)
+        provision(self._wire, leased_resources(topology, project), seconds)
 
     def start(self) -> None:
         """Begin to deliver."""

@@ -22,15 +22,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Self
 
-import grpc
-import urllib3
-
 from emulator.bridge import Bridge
-from emulator.delivery.push import CachedTokens, PushTarget, Tokens, base_uri
+from emulator.delivery.push import CachedTokens, PushTarget, base_uri
 from emulator.errors import StartError
 from emulator.events import log_event
 from emulator.httpd import LoopbackServer, Reply, Request, json_reply, text_reply
 from emulator.identities import Identities
+from emulator.oidc.remote import remote_tokens
 from emulator.routes import Route, routes, unrouted
 from emulator.topology import Topology, load_topology
 
@@ -116,20 +114,6 @@ def _overridden_role(topology: Topology, subscription: str) -> str:
     return wanted.push.role if (wanted.push.role, wanted.topic) in pairs else ""
 
 
-def remote_tokens(token_url: str) -> Tokens:
-    """Mint over HTTP from a local issuer. The call raises StartError when it refuses."""
-    http = urllib3.PoolManager(retries=3)
-
-    def mint(audience: str, email: str) -> str:
-        fields = {"audience": audience, "email": email}
-        response = http.request("GET", token_url, fields=fields, timeout=5.0)
-        if response.status != HTTPStatus.OK:
-            raise StartError(f"{token_url} answered {response.status} instead of a token")
-        return str(response.json()["id_token"])
-
-    return mint
-
-
 def run_bridge(roles_file: Path, environment: Mapping[str, str]) -> None:
     """Deliver until SIGTERM or SIGINT. Raises EmulatorError when it cannot start."""
     settings = BridgeSettings.from_environment(environment)
@@ -142,10 +126,7 @@ def run_bridge(roles_file: Path, environment: Mapping[str, str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     bridge = Bridge(settings.pubsub, used, tokens)
-    try:
-        bridge.create(topology, settings.project)
-    except grpc.FutureTimeoutError as error:
-        raise StartError(f"Pub/Sub at {settings.pubsub} does not answer") from error
+    bridge.create(topology, settings.project)
     bridge.start()
     waiting = unrouted(topology, used)
     log_event("bridge.ready", routes={route.name: route.target.endpoint for route in used}, unrouted=waiting)

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from emulator.cloud import CloudPlace
+import grpc
+
+from emulator.cloud import CloudPlace, Deployment
+from emulator.errors import EmulatorError
 from emulator.httpd import LOOPBACK
 from emulator.probes import Awaited, accepts
-from emulator.processes import Child, Command, stop_all
+from emulator.processes import Command
+
+if TYPE_CHECKING:
+    from emulator.pubsub.control import RemoteControl
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 INDEXES: Final = ROOT / "infra" / "firestore.indexes.json"
 _SERVERS: Final = ("firestore", "pubsub")
 _GRACE_SECONDS: Final = 3.0
+_READY_SECONDS: Final = 30.0
+_Answer = TypeVar("_Answer")
 
 
 class EmbeddedCloud:
-    """Both servers on free ports; a query without its declared index is refused, as in production."""
+    """Both servers on free ports; a query without its declared index is refused, as in production.
+
+    Pub/Sub pushes itself. It begins held, and so after every restart: what it kept was meant for the ports of
+    another run, and functions that are not up yet would cost its messages their attempts.
+    """
 
     def __init__(self, place: CloudPlace) -> None:
         """Take the ports; nothing is started yet."""
         self._place = place
         self._ports = {name: place.ports.take(name) for name in _SERVERS}
-        self._children: list[Child] = []
+        self._deployment: Deployment | None = None
+        self._released = False
 
     @property
     def firestore(self) -> str:
@@ -38,14 +52,45 @@ class EmbeddedCloud:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
 
+    @property
+    def stats_url(self) -> str:
+        """Nowhere: :meth:`deliveries` asks Pub/Sub itself."""
+        return ""
+
     def start(self) -> Sequence[Awaited]:
-        """Start both."""
+        """Start both. One that keeps its state is started again when it dies; the other's state is lost for good."""
         return [self._start(name) for name in _SERVERS]
+
+    def deploy(self, deployment: Deployment) -> Sequence[Awaited]:
+        """Create the topics and the push subscriptions."""
+        from emulator.provision import provision, pushed_resources  # imports Google's clients: while functions start
+        from emulator.pubsub_wire import PubSubWire
+
+        self._deployment = deployment
+        wanted = pushed_resources(deployment.topology, deployment.identities, deployment.role_urls)
+        with closing(PubSubWire(self.pubsub)) as wire:
+            provision(wire, wanted, _READY_SECONDS)
+        return ()
+
+    def release(self) -> None:
+        """Let Pub/Sub push."""
+        self._controlled(lambda pubsub: pubsub.release_pushes())
+        self._released = True
+
+    def hold(self) -> None:
+        """Let Pub/Sub push nothing more; what is under way ends."""
+        self._released, released = False, self._released
+        if released and "pubsub" in self._place.supervisor.pids():
+            self._controlled(lambda pubsub: pubsub.hold_pushes())
+
+    def deliveries(self) -> dict[str, dict[str, int]]:
+        """Counts by the subscriptions' short names."""
+        counts = self._controlled(lambda pubsub: pubsub.deliveries())
+        return {name.rpartition("/")[2]: each for name, each in counts.items()}
 
     def stop(self) -> None:
         """Stop both; what they keep is saved first."""
-        stop_all(self._children, _GRACE_SECONDS)
-        self._children.clear()
+        self._place.supervisor.stop(_SERVERS, _GRACE_SECONDS)
 
     def _start(self, name: str) -> Awaited:
         place, port = self._place, self._ports[name]
@@ -55,8 +100,25 @@ class EmbeddedCloud:
             arguments += ["--storage", str((place.state / f"{name}.sqlite").resolve())]
         if name == "firestore":
             arguments += ["--indexes", str(INDEXES)]
+        else:
+            arguments += ["--held", "--token-url", place.token_url]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path}
-        child = Child(Command(name, tuple(arguments), environment, place.logs / f"{name}.log", ROOT), place.guard)
-        self._children.append(child)
-        return Awaited(child, accepts(LOOPBACK, port))
+        command = Command(name, tuple(arguments), environment, place.logs / f"{name}.log", ROOT)
+        restored = self._restored if name == "pubsub" else None
+        return place.supervisor.add(command, accepts(LOOPBACK, port), revive=place.keep, restored=restored)
+
+    def _restored(self) -> None:
+        if self._deployment is not None:
+            self.deploy(self._deployment)
+        if self._released:
+            self.release()
+
+    def _controlled(self, ask: Callable[[RemoteControl], _Answer]) -> _Answer:
+        from emulator.pubsub.control import RemoteControl
+
+        with closing(RemoteControl(self.pubsub)) as control:
+            try:
+                return ask(control)
+            except grpc.RpcError as error:
+                raise EmulatorError(f"Pub/Sub at {self.pubsub} cannot be controlled: {error}") from error

@@ -4,7 +4,8 @@ EmulatorError
 ├── TopologyError      the roles file is wrong; the message starts with the path inside it
 ├── StartError         something did not start; the message says what to do
 ├── AlreadyRunningError  another stack owns the state directory
-└── FilterError        a subscription filter does not follow the Pub/Sub grammar
+├── FilterError        a subscription filter does not follow the Pub/Sub grammar
+└── Refusal            what a server answers with an error status (emulator.refusals)
 """
 
 from __future__ import annotations

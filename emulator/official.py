@@ -6,19 +6,25 @@ directly takes 1 s. gcloud is the fallback for an SDK with another layout.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from emulator.cloud import CloudPlace
-from emulator.errors import StartError
-from emulator.httpd import LOOPBACK
-from emulator.probes import Awaited, accepts
-from emulator.processes import Child, Command, stop_all
+import urllib3
 
+from emulator.cloud import CloudPlace, Deployment
+from emulator.errors import EmulatorError, StartError
+from emulator.functions import inherited
+from emulator.httpd import LOOPBACK
+from emulator.probes import Awaited, accepts, answers_ok
+from emulator.processes import Command
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 _INSTALL: Final = (
     "install the Google Cloud CLI (https://cloud.google.com/sdk/docs/install) with the components "
     "beta, cloud-firestore-emulator and pubsub-emulator: with apt "
@@ -27,6 +33,7 @@ _INSTALL: Final = (
 )
 _JAVA_FLAGS: Final = ("-XX:+UseSerialGC", "-Xshare:auto", "-Duser.language=en")
 _GRACE_SECONDS: Final = 5.0
+_BRIDGE: Final = "bridge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +85,12 @@ def command_line(emulator: Emulator, port: int, data: Path) -> tuple[str, ...]:
 
 
 class OfficialCloud:
-    """Google's emulators on two free ports."""
+    """Google's emulators on two free ports, and the bridge that pushes in place of their Pub/Sub."""
 
     def __init__(self, place: CloudPlace) -> None:
         """Take the ports; nothing is started yet."""
         self._place = place
-        self._ports = {emulator.name: place.ports.take(emulator.name) for emulator in (FIRESTORE, PUBSUB)}
-        self._children: list[Child] = []
+        self._ports = {name: place.ports.take(name) for name in (FIRESTORE.name, PUBSUB.name, _BRIDGE)}
 
     @property
     def firestore(self) -> str:
@@ -96,20 +102,61 @@ class OfficialCloud:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
 
+    @property
+    def stats_url(self) -> str:
+        """The bridge's own counts."""
+        return f"{self._bridge_url}/stats"
+
+    @property
+    def _bridge_url(self) -> str:
+        return f"http://{LOOPBACK}:{self._ports[_BRIDGE]}"
+
     def start(self) -> Sequence[Awaited]:
-        """Start both. Raises StartError that says how to install what is missing."""
+        """Start both emulators. Raises StartError that says how to install what is missing."""
         return [self._start(emulator) for emulator in (FIRESTORE, PUBSUB)]
 
+    def deploy(self, deployment: Deployment) -> Sequence[Awaited]:
+        """Start the bridge, which creates topics and subscriptions and begins to deliver."""
+        place = self._place
+        environment = {
+            **inherited(os.environ),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "GCP_PROJECT": deployment.identities.project,
+            "PUBSUB_EMULATOR_HOST": self.pubsub,
+            "OIDC_TOKEN_URL": place.token_url,
+            "ROLE_URLS": json.dumps(dict(deployment.role_urls)),
+            "BRIDGE_PORT": str(self._ports[_BRIDGE]),
+        }
+        roles = str(deployment.roles_file.resolve())
+        arguments = (sys.executable, "-m", "emulator", "bridge", "--roles", roles)
+        command = Command(_BRIDGE, arguments, environment, place.logs / "bridge.log", ROOT)
+        return [place.supervisor.add(command, answers_ok(f"{self._bridge_url}/healthz"))]
+
+    def release(self) -> None:
+        """Start the bridge unless it runs."""
+        self._place.supervisor.start(_BRIDGE)
+
+    def hold(self) -> None:
+        """Stop the bridge; it gives back what it could not deliver."""
+        self._place.supervisor.stop([_BRIDGE], _GRACE_SECONDS)
+
+    def deliveries(self) -> dict[str, dict[str, int]]:
+        """The bridge's counts since it was started. Raises EmulatorError when it does not answer."""
+        try:
+            answer = urllib3.request("GET", self.stats_url, timeout=5.0, retries=False)
+            counts: dict[str, dict[str, int]] = answer.json()
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise EmulatorError(f"the bridge at {self.stats_url} does not answer: {error}") from error
+        return counts
+
     def stop(self) -> None:
-        """Stop both, with all processes they started."""
-        stop_all(self._children, _GRACE_SECONDS)
-        self._children.clear()
+        """Stop everything, with all processes they started."""
+        self.hold()
+        self._place.supervisor.stop([FIRESTORE.name, PUBSUB.name], _GRACE_SECONDS)
 
     def _start(self, emulator: Emulator) -> Awaited:
-        port = self._ports[emulator.name]
-        self._place.state.mkdir(parents=True, exist_ok=True)
-        arguments = command_line(emulator, port, self._place.state / emulator.name)
-        log = self._place.logs / f"{emulator.name}.log"
-        child = Child(Command(emulator.name, arguments, os.environ, log, self._place.state), self._place.guard)
-        self._children.append(child)
-        return Awaited(child, accepts(LOOPBACK, port))
+        place, port = self._place, self._ports[emulator.name]
+        place.state.mkdir(parents=True, exist_ok=True)
+        arguments = command_line(emulator, port, place.state / emulator.name)
+        command = Command(emulator.name, arguments, os.environ, place.logs / f"{emulator.name}.log", place.state)
+        return place.supervisor.add(command, accepts(LOOPBACK, port), revive=False)

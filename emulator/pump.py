@@ -6,7 +6,6 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -15,8 +14,10 @@ from emulator.delivery.filters import parse_filter
 from emulator.delivery.messages import Lease, Message
 from emulator.delivery.outstanding import Delivery, Outstanding
 from emulator.delivery.push import Outcome, PushTarget
+from emulator.delivery.tally import Tally
 from emulator.events import log_event
-from emulator.pubsub_wire import LEASE_SECONDS, CloudError, PubSubWire
+from emulator.provision import LEASE_SECONDS
+from emulator.pubsub_wire import CloudError, PubSubWire
 from emulator.routes import Route
 from emulator.workers import Workers
 
@@ -34,17 +35,6 @@ class Pushes(Protocol):
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once, without raising."""
         ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a pump has done so far."""
-
-    filtered: int = 0
-    pushed: int = 0
-    acked: int = 0
-    failed: int = 0
-    dead_lettered: int = 0
 
 
 def pull_pause(quiet: float) -> float:
@@ -115,8 +105,7 @@ class Pump:
     def state(self) -> dict[str, int]:
         """Counts for people and tests."""
         with self._lock:
-            current = {"leased": len(self._outstanding), "inFlight": self._outstanding.in_flight}
-            return current | dataclasses.asdict(self.tally)
+            return self.tally.report(len(self._outstanding), self._outstanding.in_flight)
 
     def _pull_until_stopped(self) -> None:
         last = float("-inf")
@@ -163,9 +152,7 @@ class Pump:
     def _push(self, delivery: Delivery) -> bool:
         outcome = self._pushes.push(self.route.target, delivery.message, delivery.attempt)
         with self._lock:
-            self.tally.pushed += 1
-            self.tally.acked += outcome.acked
-            self.tally.failed += not outcome.acked
+            self.tally.push_ended(acked=outcome.acked)
         if not outcome.acked:
             self._report("push.failed", delivery, status=outcome.status, failure=outcome.failure)
         return outcome.acked

@@ -36,11 +36,12 @@ def show(stream: IO[str], stack: LocalStack, seconds: float) -> None:
 
 
 def _services(stack: LocalStack) -> dict[str, str]:
+    counts = {"deliveries": stack.stats_url} if stack.stats_url else {}
     return {
         "Firestore": stack.firestore,
         "Pub/Sub": stack.pubsub,
         "OIDC issuer": stack.issuer.url,
-        "bridge counts": stack.stats_url,
+        **counts,
         "acting as": stack.developer,
         "logs": _short(stack.logs),
     }

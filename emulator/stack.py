@@ -1,21 +1,19 @@
-"""The whole local stack as a context manager: emulators, issuer, bridge, schedules and functions."""
+"""The whole local stack as a context manager: Firestore, Pub/Sub, issuer, schedules and functions."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
-from emulator.cloud import Cloud, CloudPlace
+from emulator.cloud import CloudPlace, Deployment
+from emulator.clouds import make_cloud, usual_cloud
 from emulator.delivery.push import CachedTokens
-from emulator.embedded import EmbeddedCloud
 from emulator.errors import EmulatorError
 from emulator.events import events_to
 from emulator.functions import (
@@ -26,18 +24,15 @@ from emulator.functions import (
     function_address,
     function_command,
     function_environment,
-    inherited,
     source_folder,
 )
-from emulator.httpd import LOOPBACK
 from emulator.identities import Identities
-from emulator.official import OfficialCloud
 from emulator.oidc.issuer import LIFETIME_SECONDS, Issuer
 from emulator.oidc.keys import SigningKey
 from emulator.oidc.metadata import MetadataServer
 from emulator.ports import Ports
 from emulator.probes import Awaited, answers_ok, wait_until_ready
-from emulator.processes import Command, Guard
+from emulator.processes import Guard
 from emulator.routes import Route, routes
 from emulator.schedules import Scheduler, jobs
 from emulator.stack_file import VERSION, StateDirectory
@@ -46,9 +41,6 @@ from emulator.topology import load_topology
 from emulator.watch import Watch
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {"embedded": EmbeddedCloud, "official": OfficialCloud}
-_BRIDGE: Final = "bridge"
-_BRIDGE_GRACE: Final = 4.0
 _FUNCTION_GRACE: Final = 3.0
 
 
@@ -60,7 +52,7 @@ class StackOptions:
     roles_file: Path = ROOT / "infra" / "roles.json"
     root: Path = ROOT
     project: str = "mesh-local"
-    cloud: str = field(default_factory=lambda: os.environ.get("MESH_CLOUD") or "embedded")
+    cloud: str = field(default_factory=usual_cloud)
     keep: bool = False
     only: tuple[str, ...] = ()
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -135,12 +127,12 @@ class LocalStack:
     @property
     def routes(self) -> list[Route]:
         """Which subscription delivers where."""
-        return routes(self._topology, self._identities, {name: one.url for name, one in self._functions.items()})
+        return routes(self._topology, self._identities, self._role_urls)
 
     @property
     def stats_url(self) -> str:
-        """Where the bridge shows its counts by subscription, as JSON."""
-        return f"http://{LOOPBACK}:{self._bridge_port}/stats"
+        """Where :meth:`deliveries` can be read over HTTP; empty when nowhere."""
+        return self._cloud.stats_url
 
     @property
     def logs(self) -> Path:
@@ -161,20 +153,32 @@ class LocalStack:
         return {**cloud_environment(self._around), "GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
 
     def pids(self) -> Mapping[str, int]:
-        """Process ids of the functions and the bridge."""
+        """Process ids of the functions and of what stands in for Google, by name."""
         return self._supervisor.pids()
 
     def restart(self, role: str) -> None:
-        """Stop and start a role (or ``bridge``) at its address and wait until it is ready."""
+        """Stop and start a role (or ``firestore``, ``pubsub``) at its address and wait until it is ready."""
         self._supervisor.restart([role])
 
     def kill(self, role: str) -> None:
-        """SIGKILL a role (or ``bridge``); it stays down until :meth:`start`."""
+        """SIGKILL a role (or ``firestore``, ``pubsub``); it stays down until :meth:`start`."""
         self._supervisor.kill(role)
 
     def start(self, role: str) -> None:
         """Start a role that was killed and wait until it is ready."""
         self._supervisor.start(role)
+
+    def hold_deliveries(self) -> None:
+        """Push nothing until :meth:`release_deliveries`; messages wait and lose no attempt."""
+        self._cloud.hold()
+
+    def release_deliveries(self) -> None:
+        """Push again."""
+        self._cloud.release()
+
+    def deliveries(self) -> dict[str, dict[str, int]]:
+        """Counts by subscription: what was pushed, acked and failed, what waits (``emulator.delivery.tally``)."""
+        return self._cloud.deliveries()
 
     def document(self) -> dict[str, object]:
         """What ``stack.json`` holds."""
@@ -203,17 +207,25 @@ class LocalStack:
                 }
                 for route in self.routes
             },
-            "bridge": {"stats": self.stats_url},
+            **({"bridge": {"stats": self.stats_url}} if self.stats_url else {}),
             "startedAt": self._started_at,
         }
 
+    @property
+    def _role_urls(self) -> dict[str, str]:
+        return {name: one.url for name, one in self._functions.items()}
+
     def _start(self) -> None:
-        awaited = self._start_cloud()
+        self._prepare()
         self._start_issuer()
-        self._supervisor = Supervisor(self._guard, self._report, self._options.ready_seconds)
-        self._cleanup.callback(self._stop_services)
-        awaited += [self._start_bridge(), *(self._start_function(role) for role in self._roles)]
-        wait_until_ready(awaited, self._options.ready_seconds)
+        servers = self._start_cloud()
+        functions = [self._start_function(role) for role in self._roles]
+        wait_until_ready(servers, self._options.ready_seconds)
+        delivery = self._cloud.deploy(
+            Deployment(self._options.roles_file, self._topology, self._identities, self._role_urls)
+        )
+        wait_until_ready([*functions, *delivery], self._options.ready_seconds)
+        self._cloud.release()
         self._ports.remember()
         self._supervisor.keep_alive()
         self._start_scheduler()
@@ -222,21 +234,38 @@ class LocalStack:
         self._started_at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         self._state.write_stack(self.document())
 
-    def _start_cloud(self) -> list[Awaited]:
-        options, state = self._options, self._state
-        if options.cloud not in CLOUDS:
-            raise EmulatorError(f"there is no cloud {options.cloud!r}; there is {', '.join(CLOUDS)}")
+    def _prepare(self) -> None:
+        state = self._state
         self._report = events_to(state.logs / "stack.log")
-        self._guard = Guard()
-        self._cleanup.callback(self._guard.close)
+        guard = Guard()
+        self._cleanup.callback(guard.close)
+        self._supervisor = Supervisor(guard, self._report, self._options.ready_seconds)
         self._ports = Ports(state.path / "ports.json")
         self._cleanup.callback(self._ports.close)
-        self._bridge_port = self._ports.take(_BRIDGE)
         self._functions = {
             role: function_address(self._ports.take(role), state.logs / f"{role}.log") for role in self._roles
         }
-        self._cloud = CLOUDS[options.cloud](CloudPlace(self._ports, state.logs, state.path, self._guard, options.keep))
-        self._cleanup.callback(self._cloud.stop)
+
+    def _start_cloud(self) -> list[Awaited]:
+        place = CloudPlace(
+            ports=self._ports,
+            logs=self._state.logs,
+            state=self._state.path,
+            supervisor=self._supervisor,
+            keep=self._options.keep,
+            token_url=self._issuer.token_url,
+        )
+        self._cloud = make_cloud(self._options.cloud, place)
+        self._around = Surroundings(
+            topology=self._topology,
+            identities=self._identities,
+            root=self._options.root,
+            firestore=self._cloud.firestore,
+            pubsub=self._cloud.pubsub,
+            issuer=self._issuer.url,
+            certs_url=self._issuer.certs_url,
+        )
+        self._cleanup.callback(self._stop_services)
         return list(self._cloud.start())
 
     def _start_issuer(self) -> None:
@@ -247,29 +276,6 @@ class LocalStack:
             name: self._cleanup.enter_context(MetadataServer(self.project, email, self._issuer.mint))
             for name, email in {**accounts, "developer": self.developer}.items()
         }
-        self._around = Surroundings(
-            topology=self._topology,
-            identities=self._identities,
-            root=self._options.root,
-            firestore=self._cloud.firestore,
-            pubsub=self._cloud.pubsub,
-            issuer=self._issuer.url,
-            certs_url=self._issuer.certs_url,
-        )
-
-    def _start_bridge(self) -> Awaited:
-        environment = {
-            **inherited(os.environ),
-            **cloud_environment(self._around),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-            "OIDC_TOKEN_URL": self._issuer.token_url,
-            "ROLE_URLS": json.dumps({name: one.url for name, one in self._functions.items()}),
-            "BRIDGE_PORT": str(self._bridge_port),
-        }
-        roles = str(self._options.roles_file.resolve())
-        arguments = (sys.executable, "-m", "emulator", "bridge", "--roles", roles)
-        command = Command(_BRIDGE, arguments, environment, self._state.logs / "bridge.log", ROOT)
-        return self._supervisor.add(command, answers_ok(f"http://{LOOPBACK}:{self._bridge_port}/healthz"))
 
     def _start_function(self, role: str) -> Awaited:
         address, metadata = self._functions[role], self._metadata[role].address
@@ -293,5 +299,7 @@ class LocalStack:
 
     def _stop_services(self) -> None:
         self._supervisor.close()
-        self._supervisor.stop([_BRIDGE], _BRIDGE_GRACE)
+        with suppress(EmulatorError):  # a cloud that is gone delivers nothing either
+            self._cloud.hold()
         self._supervisor.stop(self._roles, _FUNCTION_GRACE)
+        self._cloud.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,10 +22,17 @@ _BACKOFF: Final = Backoff(0.3, 10.0)
 
 @dataclass(slots=True)
 class Service:
-    """A command that should run, and how to see that it does."""
+    """A command that should run, and how to see that it does.
+
+    ``revive`` False leaves it dead when it dies; ``restored`` is called once it is ready, after every start but
+    the first.
+    """
 
     command: Command
     ready: Probe
+    revive: bool = True
+    restored: Callable[[], None] | None = None
+    restoring: bool = False
     wanted: bool = False
     child: Child | None = None
     deaths: int = 0
@@ -45,10 +52,17 @@ class Supervisor:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._revive, name="supervisor", daemon=True)
 
-    def add(self, command: Command, ready: Probe) -> Awaited:
-        """Start a service; from :meth:`keep_alive` on it is started again when it dies."""
-        service = self._services[command.name] = Service(command, ready)
-        return Awaited(self._launch(service), ready)
+    def add(
+        self, command: Command, ready: Probe, *, revive: bool = True, restored: Callable[[], None] | None = None
+    ) -> Awaited:
+        """Start a service; from :meth:`keep_alive` on it is started again when it dies, unless ``revive`` is False.
+
+        ``restored`` does what has to be done when it is ready again; it may raise EmulatorError.
+        """
+        service = self._services[command.name] = Service(command, ready, revive, restored)
+        started = Awaited(self._launch(service), ready)
+        service.restoring = False
+        return started
 
     def keep_alive(self) -> None:
         """Begin to revive what dies."""
@@ -118,13 +132,22 @@ class Supervisor:
 
     def _launch(self, service: Service) -> Child:
         service.wanted = True
+        service.restoring = service.restored is not None
         service.started = time.monotonic()
         service.child = Child(service.command, self._guard)
         return service.child
 
-    def _await(self, services: Iterable[Service]) -> None:
+    def _await(self, services: Sequence[Service]) -> None:
         awaited = [Awaited(one.child, one.ready) for one in services if one.child is not None]
         wait_until_ready(awaited, self._ready_seconds)
+        for service in services:
+            with service.lock:
+                self._restore(service)
+
+    def _restore(self, service: Service) -> None:
+        if service.restoring and service.restored is not None:
+            service.restored()
+            service.restoring = False
 
     def _revive(self) -> None:
         while not self._stopping.wait(_TICK):
@@ -137,7 +160,14 @@ class Supervisor:
 
     def _revive_one(self, service: Service, now: float) -> None:
         child = service.child
-        if not service.wanted or child is None or child.running():
+        if not service.wanted or child is None:
+            return
+        if child.running():
+            self._restore_when_ready(service)
+            return
+        if not service.revive:
+            service.wanted = False
+            self._report("service.died", service=service.command.name, exitCode=child.exit_code)
             return
         died_early = service.deaths == 0 or now - service.started < _STABLE_SECONDS + _BACKOFF.delay(service.deaths)
         deaths = service.deaths + 1 if died_early else 1
@@ -150,6 +180,14 @@ class Supervisor:
             self._launch(service)
         except StartError as error:
             self._report("service.not_started", service=service.command.name, error=str(error))
+
+    def _restore_when_ready(self, service: Service) -> None:
+        if not service.restoring or not service.ready():
+            return
+        try:
+            self._restore(service)
+        except EmulatorError as error:
+            self._report("service.not_restored", service=service.command.name, error=str(error))
 
 
 def reloader(supervisor: Supervisor, report: Report) -> Callable[[list[str]], None]:

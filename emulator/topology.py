@@ -21,6 +21,7 @@ from emulator.identities import Identities, Reference
 _Name = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_BackoffSeconds = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
 _Path = Annotated[str, Field(pattern=r"^/")]
 
 
@@ -67,26 +68,33 @@ class Push(_Part):
 class Retry(_Part):
     """Exponential backoff between deliveries, in seconds."""
 
-    minimum_backoff_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    maximum_backoff_seconds: _Seconds
+    minimum_backoff_seconds: _BackoffSeconds
+    maximum_backoff_seconds: _BackoffSeconds
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.minimum_backoff_seconds > self.maximum_backoff_seconds:
+            raise ValueError("minimumBackoffSeconds is more than maximumBackoffSeconds")
+        return self
 
 
 class DeadLetter(_Part):
     """Where a message goes after this many deliveries."""
 
     topic: _Name
-    max_delivery_attempts: _Count
+    max_delivery_attempts: Annotated[int, Field(ge=5, le=100)]
 
 
 class Subscription(_Part):
-    """A push subscription."""
+    """A push subscription, within the limits of https://cloud.google.com/pubsub/docs/subscription-properties."""
 
     topic: _Name
     filter: str = ""
     push: Push
-    ack_deadline_seconds: _Count
+    ack_deadline_seconds: Annotated[int, Field(ge=10, le=600)]
     retry: Retry
     dead_letter: DeadLetter | None = None
+    message_retention_seconds: Annotated[int, Field(ge=600, le=31 * 86400)] = 7 * 86400
     ordering: bool = False
 
 

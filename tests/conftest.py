@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
-from emulator.cloud import CloudPlace
-from emulator.ports import Ports
-from emulator.probes import wait_until_ready
-from emulator.processes import Guard
-from emulator.stack import CLOUDS, StackOptions
+from emulator.clouds import running_cloud
 
 
 @dataclass(frozen=True)
@@ -64,18 +58,10 @@ class RecordingPublisher:
 def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudAddresses]:
     """Firestore and Pub/Sub for the whole session: the embedded ones, or what MESH_CLOUD names."""
     place = tmp_path_factory.mktemp("cloud")
-    with ExitStack() as stack:
-        guard = Guard()
-        stack.callback(guard.close)
-        ports = Ports(Path(place / "ports.json"))
-        stack.callback(ports.close)
-        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, place, place, guard))
-        stack.callback(cloud.stop)
-        wait_until_ready(list(cloud.start()), 60.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
-            patch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
-            yield CloudAddresses(cloud.firestore, cloud.pubsub)
+    with running_cloud(place) as cloud, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
+        patch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
+        yield CloudAddresses(cloud.firestore, cloud.pubsub)
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection
 
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
@@ -33,6 +34,7 @@ ACK_CODES: Final = frozenset(
 )
 _RENEW_BEFORE_SECONDS: Final = 300.0
 _CONNECT_SECONDS: Final = 2.0
+_MOST_IDLE_SECONDS: Final = 1.0  # gunicorn, under every function here, closes after 2
 _MOST_ENDPOINTS: Final = 100  # urllib3 keeps connections to 10 hosts unless told otherwise
 
 Tokens = Callable[[str, str], str]
@@ -86,6 +88,23 @@ def _expiry(token: str) -> float:
     return float(json.loads(base64.urlsafe_b64decode(padded))["exp"])
 
 
+class _Connection(HTTPConnection):
+    """Connects anew rather than use a connection that its server may be closing: that would cost an attempt."""
+
+    _used = 0.0
+
+    def request(self, *given: Any, **named: Any) -> None:  # noqa: ANN401  # as urllib3 calls it
+        now = time.monotonic()
+        if now - self._used > _MOST_IDLE_SECONDS:
+            self.close()
+        self._used = now
+        super().request(*given, **named)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
 class Pusher:
     """Delivers to HTTP endpoints over kept-alive connections; safe from many threads."""
 
@@ -93,6 +112,7 @@ class Pusher:
         """Without ``tokens`` it sends no Authorization header."""
         self._tokens = tokens
         self._http = urllib3.PoolManager(num_pools=_MOST_ENDPOINTS, maxsize=connections, retries=False)
+        self._http.pool_classes_by_scheme = {"http": _Pool, "https": urllib3.HTTPSConnectionPool}
 
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once. Never raises: what went wrong is in the outcome."""

@@ -12,8 +12,8 @@ from typing import Final
 from emulator.firestore.documents import Stored
 from emulator.firestore.names import FieldPath, parse_field_path
 from emulator.firestore.protocol import AggregationResult, Message, Value
-from emulator.firestore.refusals import invalid
 from emulator.firestore.values import NULL_VALUE, field_at, number_value, numeric, sum_of
+from emulator.refusals import invalid
 
 MAX_AGGREGATIONS: Final = 5
 

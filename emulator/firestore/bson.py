@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from emulator.firestore.protocol import Message
-from emulator.firestore.refusals import Refusal, invalid
+from emulator.refusals import Refusal, invalid
 
 NULL, MIN_KEY, BOOLEAN, NAN, NUMBER, TIMESTAMP, BSON_TIMESTAMP, STRING, BYTES, BINARY = range(10)
 REFERENCE, OBJECT_ID, GEO_POINT, REGEX, ARRAY, VECTOR, MAP, MAX_KEY = range(10, 18)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from emulator.firestore.clock import MICROS, Clock
 from emulator.firestore.names import IdKey, id_key, name_key
 from emulator.firestore.protocol import Document, Message
-from emulator.firestore.refusals import failed_precondition, invalid
+from emulator.refusals import failed_precondition, invalid
 
 _TIME: Final = itemgetter(0)
 

@@ -12,11 +12,11 @@ from emulator.firestore.faults import Faults
 from emulator.firestore.indexes import Declared, load_indexes, require_index
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.query import Query
-from emulator.firestore.refusals import Refusal
 from emulator.firestore.storage import Storage, from_bytes, stored_from, to_bytes
 from emulator.firestore.transactions import CommitOutcome, Transactions
 from emulator.firestore.usage import Usage
 from emulator.firestore.writes import Kind, PlannedWrite
+from emulator.refusals import Refusal
 
 
 class Engine:

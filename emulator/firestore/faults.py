@@ -8,7 +8,7 @@ from typing import Final
 
 from grpc import StatusCode
 
-from emulator.firestore.refusals import Refusal
+from emulator.refusals import Refusal
 
 CODES: Final = {code.name: code for code in StatusCode if code is not StatusCode.OK}
 

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 from emulator.firestore.bson import ARRAY, NAN, NULL, REFERENCE
 from emulator.firestore.names import DOCUMENT_ID, FieldPath, name_key, parse_document, parse_field_path
 from emulator.firestore.protocol import Message, StructuredQuery
-from emulator.firestore.refusals import invalid
 from emulator.firestore.values import Key, check_value, field_at, key_of
+from emulator.refusals import invalid
 
 MAX_DISJUNCTIONS: Final = 30
 MAX_NOT_IN: Final = 10

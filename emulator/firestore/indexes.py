@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from emulator.firestore.filters import CONTAINS, NAME, Condition
 from emulator.firestore.names import FieldPath, format_field_path, parse_field_path
 from emulator.firestore.query import Query
-from emulator.firestore.refusals import Refusal, failed_precondition
+from emulator.refusals import Refusal, failed_precondition
 
 ASCENDING: Final = "ASCENDING"
 DESCENDING: Final = "DESCENDING"

@@ -16,10 +16,10 @@ from emulator.firestore.engine import Engine
 from emulator.firestore.names import parse_database, parse_parent
 from emulator.firestore.protocol import ListenRequest, ListenResponse, Message, Status, TargetChange
 from emulator.firestore.query import parse_query
-from emulator.firestore.refusals import Refusal, invalid
 from emulator.firestore.requests import parse
 from emulator.firestore.targets import NamedDocuments, QueriedDocuments, Source, Target
 from emulator.firestore.values import micros, timestamp_of
+from emulator.refusals import Refusal, invalid
 
 _TOKEN: Final = b"t"
 _TOKEN_BYTES: Final = 9

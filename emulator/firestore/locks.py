@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from emulator.firestore.documents import Change, Stored
-from emulator.firestore.refusals import aborted
+from emulator.refusals import aborted
 
 Matches: TypeAlias = Callable[[str, Stored | None, Stored | None], bool]
 """Whether a change of a document, from before to after, would change the answer of a query."""

@@ -18,10 +18,10 @@ from emulator.firestore.faults import suffer
 from emulator.firestore.listen import Listener
 from emulator.firestore.protocol import Message
 from emulator.firestore.reads import Reads
-from emulator.firestore.refusals import Refusal
 from emulator.firestore.requests import parse
 from emulator.firestore.service import Service
 from emulator.firestore.write_stream import write_stream
+from emulator.refusals import Refusal
 from emulator.usage.attribution import Attributed
 
 SERVICE: Final = "google.firestore.v1.Firestore"

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-from emulator.firestore.refusals import Refusal, invalid
+from emulator.refusals import Refusal, invalid
 
 MAX_ID_BYTES: Final = 1_500
 MAX_NAME_BYTES: Final = 6 * 1024

@@ -10,7 +10,7 @@ from emulator.firestore.filters import NAME
 from emulator.firestore.names import Name
 from emulator.firestore.protocol import Cursor, Message, PartitionQueryResponse, Value
 from emulator.firestore.query import Order, Query
-from emulator.firestore.refusals import invalid
+from emulator.refusals import invalid
 
 
 def partitions(query: Query, database: Database, request: Message, at: int | None) -> Message:

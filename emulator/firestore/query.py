@@ -15,10 +15,10 @@ from emulator.firestore.documents import Database, Stored
 from emulator.firestore.filters import NAME, Filter, Subject, parse_filter
 from emulator.firestore.names import FieldPath, Name, check_collection_id, format_field_path, parse_field_path
 from emulator.firestore.protocol import Document, Message, StructuredQuery, Value
-from emulator.firestore.refusals import failed_precondition, invalid
 from emulator.firestore.values import Key, check_value, key_of
 from emulator.firestore.vectors import Nearest, parse_nearest
 from emulator.firestore.writes import set_field
+from emulator.refusals import failed_precondition, invalid
 
 _DESCENDING: Final = StructuredQuery.DESCENDING
 _MAX_ORDERS: Final = 100

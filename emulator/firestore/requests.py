@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from emulator.firestore.protocol import Message
-from emulator.firestore.refusals import invalid
+from emulator.refusals import invalid
 
 LARGEST_REQUEST: Final = 10 * 1024 * 1024
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from typing import Any, Final, Self, TypeVar
 
 import grpc.aio
 
+from emulator.control import control_handlers, perform
 from emulator.firestore.clock import Clock
-from emulator.firestore.control import control_handlers
+from emulator.firestore.control import SERVICE, FirestoreControl, acts
 from emulator.firestore.engine import Engine
-from emulator.firestore.faults import Fault
 from emulator.firestore.methods import handlers
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.requests import LARGEST_REQUEST
 from emulator.firestore.ttl import sweep
-from emulator.usage.report import question_from
 
 _GRACE_SECONDS: Final = 0.2
 _ROOM: Final = 1024 * 1024
@@ -39,7 +38,7 @@ async def serving(engine: Engine) -> AsyncIterator[int]:
             ("grpc.so_reuseport", 0),
         ]
     )
-    server.add_generic_rpc_handlers((handlers(engine), control_handlers(engine)))
+    server.add_generic_rpc_handlers((handlers(engine), control_handlers(SERVICE, acts(engine))))
     port = server.add_insecure_port(f"{options.host}:{options.port}")
     await server.start()
     sweeping = asyncio.create_task(_sweep(engine)) if engine.declared.ttl else None
@@ -58,13 +57,14 @@ async def _sweep(engine: Engine) -> None:
         await sweep(engine, engine.declared.ttl)
 
 
-class FirestoreServer:
+class FirestoreServer(FirestoreControl):
     """An embedded Firestore for this process; ``address`` is the value of FIRESTORE_EMULATOR_HOST."""
 
     def __init__(self, options: FirestoreOptions | None = None) -> None:
         """Prepare; nothing is started yet."""
         self._options = options or FirestoreOptions()
         self._engine = Engine(self._options)
+        self._acts = acts(self._engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -103,43 +103,9 @@ class FirestoreServer:
         """The server's clock."""
         return self._engine.clock
 
-    def reset(self) -> None:
-        """Forget all documents, transactions, counters and faults."""
-        self._on_loop(self._engine.clear)
-
-    def snapshot(self) -> bytes:
-        """All documents as they are."""
-        return self._on_loop(self._engine.snapshot)
-
-    def restore(self, snapshot: bytes) -> None:
-        """Put the documents of a snapshot in the place of all; open transactions end."""
-        self._on_loop(lambda: self._engine.restore(snapshot))
-
-    def usage(self, **question: object) -> dict[str, object]:
-        """What has been read, written and deleted so far; see ``emulator.usage.report``. Raises ValueError."""
-        return self._on_loop(lambda: self._engine.usage.report(question_from(question)))
-
-    def inject(self, fault: Fault) -> None:
-        """Let calls fail or be late."""
-        self._on_loop(lambda: self._engine.faults.add(fault))
-
-    def sweep(self) -> int:
-        """Delete now what TTL policies say has expired; return how many documents that were."""
-        return self._await(sweep(self._engine, self._engine.declared.ttl))
-
-    def require_indexes(self, *, wanted: bool) -> None:
-        """Refuse queries that need an index which is not declared, or stop to."""
-        self._engine.indexes_required = wanted
-
-    def _on_loop(self, act: Callable[[], _T]) -> _T:
-        """Run on the server's loop, where the state lives."""
-        if self._loop is None:
-            return act()
-
-        async def run() -> _T:
-            return act()
-
-        return self._await(run())
+    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+        """Do any act by its name, on the server's loop, where the state lives."""
+        return self._await(perform(self._acts, name, arguments))
 
     def _await(self, work: Coroutine[Any, Any, _T]) -> _T:
         if self._loop is None:

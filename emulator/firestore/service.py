@@ -37,9 +37,9 @@ from emulator.firestore.protocol import (
 )
 from emulator.firestore.query import parse_query
 from emulator.firestore.reading import Reading
-from emulator.firestore.refusals import Refusal, invalid, not_found
 from emulator.firestore.values import timestamp_of
 from emulator.firestore.writes import mask_of, masked, plan_write
+from emulator.refusals import Refusal, invalid, not_found
 
 _AUTO_ID: Final = string.ascii_letters + string.digits
 _PAGE: Final = 300

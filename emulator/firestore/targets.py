@@ -14,10 +14,10 @@ from emulator.firestore.documents import Database, Stored
 from emulator.firestore.names import Name, parse_document
 from emulator.firestore.protocol import ListenResponse, Message
 from emulator.firestore.query import Query
-from emulator.firestore.refusals import invalid
 from emulator.firestore.values import timestamp_of
 from emulator.firestore.wire import varint, with_document
 from emulator.firestore.writes import masked
+from emulator.refusals import invalid
 
 _DOCUMENT_CHANGE = b"\x1a"  # field 3 of ListenResponse, length-delimited
 

@@ -18,9 +18,9 @@ from emulator.firestore.clock import MICROS, Clock
 from emulator.firestore.documents import Change, Commit, Documents
 from emulator.firestore.locks import CONTENTION, Locks, Matches, Owner
 from emulator.firestore.protocol import Message
-from emulator.firestore.refusals import Refusal, aborted, invalid
 from emulator.firestore.values import micros
 from emulator.firestore.writes import Batch, PlannedWrite
+from emulator.refusals import Refusal, aborted, invalid
 
 _IDLE_SECONDS: Final = 60
 _LONGEST_SECONDS: Final = 270

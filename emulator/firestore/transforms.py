@@ -11,7 +11,6 @@ from typing import Final, TypeAlias
 
 from emulator.firestore.names import FieldPath, parse_field_path
 from emulator.firestore.protocol import ArrayValue, FieldTransform, Message, Value
-from emulator.firestore.refusals import invalid
 from emulator.firestore.values import (
     INT64_MAX,
     INT64_MIN,
@@ -22,6 +21,7 @@ from emulator.firestore.values import (
     numeric,
     timestamp_of,
 )
+from emulator.refusals import invalid
 
 _MILLISECOND: Final = 1000
 Applied: TypeAlias = tuple[Message, Message]

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from emulator.firestore.documents import Database, Stored
 from emulator.firestore.engine import Engine
 from emulator.firestore.names import FieldPath, Name
-from emulator.firestore.refusals import Refusal
 from emulator.firestore.values import field_at, micros
 from emulator.firestore.writes import Condition, Kind, PlannedWrite
+from emulator.refusals import Refusal
 
 
 async def sweep(engine: Engine, policies: Iterable[tuple[str, FieldPath]]) -> int:

@@ -29,7 +29,7 @@ from emulator.firestore.bson import (
 )
 from emulator.firestore.names import FieldPath, format_field_path, name_key, parse_document, reserved
 from emulator.firestore.protocol import Message, Timestamp, Value
-from emulator.firestore.refusals import invalid
+from emulator.refusals import invalid
 
 Key: TypeAlias = tuple[Any, ...]
 

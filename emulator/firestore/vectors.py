@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from emulator.firestore.names import FieldPath, parse_field_path
 from emulator.firestore.protocol import Message, StructuredQuery
-from emulator.firestore.refusals import invalid
 from emulator.firestore.values import check_value, field_at, is_vector, vector_of
+from emulator.refusals import invalid
 
 MAX_NEIGHBOURS: Final = 1000
 _Measures: Final[Message] = StructuredQuery.DESCRIPTOR.nested_types_by_name["FindNearest"]._concrete_class  # noqa: SLF001

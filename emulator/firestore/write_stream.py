@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from emulator.firestore.engine import Engine
 from emulator.firestore.names import parse_database
 from emulator.firestore.protocol import Message, WriteRequest, WriteResponse
-from emulator.firestore.refusals import invalid
 from emulator.firestore.requests import parse
 from emulator.firestore.values import timestamp_of
 from emulator.firestore.writes import plan_write
+from emulator.refusals import invalid
 
 
 async def write_stream(engine: Engine, requests: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -16,7 +16,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from emulator.firestore.documents import Database, Stored
 from emulator.firestore.names import FieldPath, Name, format_field_path, parse_document, parse_field_path
 from emulator.firestore.protocol import Document, Message, Value, WriteResult
-from emulator.firestore.refusals import already_exists, failed_precondition, invalid, not_found
 from emulator.firestore.transforms import Transform, parse_transform
 from emulator.firestore.values import (
     MAX_DOCUMENT_BYTES,
@@ -27,6 +26,7 @@ from emulator.firestore.values import (
     micros,
     timestamp_of,
 )
+from emulator.refusals import already_exists, failed_precondition, invalid, not_found
 
 MAX_TRANSFORMS: Final = 500
 _VERIFY_FIELD: Final = 5

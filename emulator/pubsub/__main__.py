@@ -19,10 +19,12 @@ def main() -> None:
 
     mint = None
     if options.token_url:
-        from emulator.bridge_main import remote_tokens
+        from emulator.oidc.remote import remote_tokens
 
         mint = remote_tokens(options.token_url)
-    server = PubsubServer(PubsubOptions(host=options.host, port=options.port, mint=mint, storage=options.storage))
+    server = PubsubServer(
+        PubsubOptions(host=options.host, port=options.port, mint=mint, storage=options.storage, held=options.held)
+    )
     try:
         server.run(lambda address: print(f"Pub/Sub listens on {address}", flush=True), _on_signals)
     except StartError as error:
@@ -40,6 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8085, help="port to listen on; 0 takes a free one")
     parser.add_argument("--storage", type=Path, help="keep everything in this SQLite file over restarts")
     parser.add_argument("--token-url", default="", help="where to mint the ID tokens of pushes (OIDC_TOKEN_URL)")
+    parser.add_argument("--held", action="store_true", help="push nothing until the control says so")
     return parser.parse_args()
 
 

@@ -89,6 +89,16 @@ class Backlog:
         """Whether it is worth asking for messages."""
         return bool(self._ready or self._kept_for)
 
+    @property
+    def open_count(self) -> int:
+        """How many messages are not done."""
+        return sum(entry.state is not State.ACKED for entry in self.entries.values())
+
+    @property
+    def leased_count(self) -> int:
+        """How many of them somebody holds."""
+        return self._leased
+
     def add(self, message: Published) -> None:
         """A message was published."""
         self.entries[message.number] = Entry(message)

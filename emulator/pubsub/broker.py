@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -14,12 +14,12 @@ from emulator.pubsub.faults import Faults
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto, PubsubMessage, seconds, timestamp
 from emulator.pubsub.push import Post, PushConsumer
-from emulator.pubsub.refusal import failed_precondition, not_found
 from emulator.pubsub.schemas import Schemas
 from emulator.pubsub.snapshots import Snapshot
 from emulator.pubsub.subscriptions import Subscription, Surroundings
 from emulator.pubsub.topics import LiveTopic
 from emulator.pubsub.usage import Usage
+from emulator.refusals import failed_precondition, not_found
 from emulator.usage.attribution import current_trace
 
 _SWEEP_SECONDS: Final = 10.0
@@ -52,16 +52,35 @@ class Broker:
         """Begin to forget what is too old. Needs the running loop."""
         self.timers.at(self.clock.now() + _SWEEP_SECONDS, self._sweep)
 
+    def move_clock(self, step: Callable[[], None]) -> None:
+        """Do something to the clock; what became due happens before this returns."""
+        step()
+        self.timers.catch_up()
+
+    def deliveries(self) -> dict[str, dict[str, int]]:
+        """What was pushed, by push subscription."""
+        return {name: one.deliveries() for name, one in self.subscriptions.items() if one.pushes}
+
+    def hold_pushes(self) -> None:
+        """Begin no further push."""
+        self.post.held = True
+
+    def release_pushes(self) -> None:
+        """Push again."""
+        self.post.held = False
+        for subscription in list(self.subscriptions.values()):
+            subscription.wake()
+
     def topic(self, name: str) -> LiveTopic:
-        """A topic that exists, or Refused."""
+        """A topic that exists, or Refusal."""
         return _existing(self.topics, name, "Topic not found")
 
     def subscription(self, name: str) -> Subscription:
-        """A subscription that exists, or Refused."""
+        """A subscription that exists, or Refusal."""
         return _existing(self.subscriptions, name, "Subscription does not exist")
 
     def snapshot(self, name: str) -> Snapshot:
-        """A snapshot that exists, or Refused."""
+        """A snapshot that exists, or Refusal."""
         return _existing(self.snapshots, name, "Snapshot does not exist")
 
     def publish(self, topic: LiveTopic, wires: Iterable[Proto]) -> list[str]:
@@ -92,6 +111,13 @@ class Broker:
         attributes = dead_letter_attributes(message.plain(), subscription, entry.deliveries)
         wire = PubsubMessage(data=message.wire.data, attributes=attributes, ordering_key=message.ordering_key)
         self._publish("DeadLetter", topic, [wire], message.trace)
+        self.post.report(
+            "dead_letter.forwarded",
+            subscription=subscription,
+            messageId=message.wire.message_id,
+            attempt=entry.deliveries,
+            topic=topic_name,
+        )
         return True
 
     def add_topic(self, config: Proto) -> LiveTopic:
@@ -183,7 +209,7 @@ class Broker:
             topic.subscriptions.pop(subscription.name, None)
 
     def _serve_push(self, subscription: Subscription) -> None:
-        if subscription.config.push_config.push_endpoint and not subscription.config.detached:
+        if subscription.pushes:
             subscription.consumers[PushConsumer(subscription, self.post)] = None
 
     def _sweep(self) -> None:

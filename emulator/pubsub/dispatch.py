@@ -15,9 +15,10 @@ from grpc import StatusCode
 
 from emulator.events import log_event
 from emulator.pubsub import pulling, service_iam, service_publisher, service_schema, service_subscriber, streaming
+from emulator.pubsub.ack_refusal import AckRefusal
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import Refused
+from emulator.refusals import Refusal
 from emulator.usage.attribution import Attributed
 
 _SERVICES: Final = (service_publisher, service_subscriber, service_schema, service_iam)
@@ -95,8 +96,10 @@ def _stream(broker: Broker) -> Callable[[Any, Context], Awaitable[None]]:
 
 async def _refuse(context: Context, method: str, error: Exception) -> bytes:
     match error:
-        case Refused():
-            return await context.abort(error.code, str(error), error.trailers())
+        case AckRefusal():
+            return await context.abort(error.code, error.message, error.trailers())
+        case Refusal():
+            return await context.abort(error.code, error.message)
         case DecodeError():
             return await context.abort(StatusCode.INVALID_ARGUMENT, "The request is not a valid protobuf message")
         case _:

@@ -9,7 +9,7 @@ from typing import Final
 
 from grpc import StatusCode
 
-from emulator.pubsub.refusal import Refused
+from emulator.refusals import Refusal
 
 ANY_METHOD: Final = "*"
 
@@ -81,7 +81,7 @@ class Faults:
                 self._calls.remove(planned)
             await asyncio.sleep(fault.latency)
             if fault.code is not None:
-                raise Refused(fault.code, f"injected fault: {fault.code.name}")
+                raise Refusal(fault.code, f"injected fault: {fault.code.name}")
             return
 
     def duplicates(self, subscription: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from emulator.delivery.messages import Message
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import invalid
+from emulator.refusals import invalid
 from emulator.usage.attribution import UNTRACED, trace_of_message
 
 MOST_MESSAGES: Final = 1000
@@ -69,7 +69,7 @@ def message_size(wire: Proto) -> int:
 
 
 def check_publish(messages: Sequence[Proto]) -> None:
-    """Raise Refused unless these may be published in one request."""
+    """Raise Refusal unless these may be published in one request."""
     if not messages:
         raise invalid("No messages to publish")
     if len(messages) > MOST_MESSAGES:
@@ -84,7 +84,7 @@ def check_publish(messages: Sequence[Proto]) -> None:
 
 
 def check_size(size: int) -> None:
-    """Raise Refused unless a request may have so many bytes."""
+    """Raise Refusal unless a request may have so many bytes."""
     if size > MOST_BYTES:
         raise invalid(f"Request payload size exceeds the limit: {MOST_BYTES} bytes.")
 

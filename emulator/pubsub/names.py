@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Final
 
-from emulator.pubsub.refusal import invalid
+from emulator.refusals import invalid
 
 TOPICS: Final = "topics"
 SUBSCRIPTIONS: Final = "subscriptions"
@@ -25,14 +25,14 @@ _WHOLE_PROJECT: Final = re.compile(_PROJECT)
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raise Refused unless the name may be given to a new resource of this kind."""
+    """Raise Refusal unless the name may be given to a new resource of this kind."""
     match = _NAME.fullmatch(name)
     if match is None or match["kind"] != kind:
         raise invalid(f"Invalid [{kind}] name: (name={name})")
 
 
 def check_project(project: str) -> None:
-    """Raise Refused unless this is ``projects/P``."""
+    """Raise Refusal unless this is ``projects/P``."""
     if not _WHOLE_PROJECT.fullmatch(project):
         raise invalid(f"Invalid [projects] name: (name={project})")
 

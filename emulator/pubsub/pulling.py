@@ -7,8 +7,8 @@ from typing import Final
 
 from emulator.pubsub.backlog import Appetite, Entry
 from emulator.pubsub.protos import Proto, PullResponse
-from emulator.pubsub.refusal import Refused, invalid
 from emulator.pubsub.subscriptions import Subscription
+from emulator.refusals import Refusal, invalid
 from emulator.usage.attribution import current_trace
 
 MOST_MESSAGES: Final = 1000
@@ -39,7 +39,7 @@ class WaitingPull:
     def released(self, _entry: Entry) -> None:
         """It holds nothing."""
 
-    def end(self, refusal: Refused) -> None:
+    def end(self, refusal: Refusal) -> None:
         """Fail the call."""
         if not self.answer.done():
             self.answer.set_exception(refusal)

@@ -15,11 +15,12 @@ from typing import Final
 
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.push import CachedTokens, Outcome, Pusher, PushTarget, Tokens
+from emulator.events import Report
 from emulator.pubsub.backlog import Appetite, Entry, State
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import Refused
 from emulator.pubsub.subscriptions import Subscription
+from emulator.refusals import Refusal
 from emulator.workers import Workers
 
 MOST_REQUESTS: Final = 128
@@ -28,17 +29,15 @@ _MARGIN_SECONDS: Final = 5.0
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METADATA: Final = "x-goog-pubsub-"
 
-Reported = Callable[[str, Outcome], None]
-"""Told of each failed push: the subscription's name and what happened."""
-
 
 class Post:
     """The threads and connections that all push subscriptions of a server share."""
 
-    def __init__(self, mint: Tokens | None, reported: Reported | None = None) -> None:
+    def __init__(self, mint: Tokens | None, report: Report, *, held: bool = False) -> None:
         """``mint(audience, email)`` makes ID tokens and may block; without it none are sent."""
         self.pusher = Pusher(CachedTokens(mint) if mint else None, MOST_REQUESTS)
-        self.reported = reported
+        self.report = report
+        self.held = held
         self._workers = Workers("pubsub-push", MOST_REQUESTS)
 
     def send(self, target: PushTarget, body: bytes, headers: dict[str, str], settle: Callable[[Outcome], None]) -> None:
@@ -79,7 +78,7 @@ class PushConsumer:
     def serve(self) -> bool:
         """Push as many as the window allows."""
         room = int(self._window) - self._running
-        if room <= 0 or self._ended:
+        if room <= 0 or self._ended or self._post.held:
             return False
         lease = self._target.ack_deadline_seconds + _MARGIN_SECONDS
         appetite = Appetite(room, 1 << 62, self._subscription.around.clock.now() + lease, one_per_key=True)
@@ -91,7 +90,7 @@ class PushConsumer:
     def released(self, _entry: Entry) -> None:
         """The window counts requests, not leases."""
 
-    def end(self, _refusal: Refused) -> None:
+    def end(self, _refusal: Refusal) -> None:
         """Push nothing more."""
         self._ended = True
 
@@ -108,14 +107,21 @@ class PushConsumer:
         self._running -= 1
         subscription = self._subscription
         current = entry.state is State.LEASED and entry.lease == lease and entry.holder is self
+        subscription.tally.push_ended(acked=outcome.acked)
         if outcome.acked:
             self._window = min(self._window + 1, MOST_REQUESTS)
             if current or entry.state is State.WAITING:
                 self._done(entry)
         else:
             self._window = max(self._window / 2, 1.0)
-            if self._post.reported is not None:
-                self._post.reported(subscription.name, outcome)
+            self._post.report(
+                "push.failed",
+                subscription=subscription.name,
+                messageId=entry.message.wire.message_id,
+                attempt=entry.deliveries,
+                status=outcome.status,
+                failure=outcome.failure,
+            )
             if current:
                 subscription.failed(entry)
         subscription.wake()

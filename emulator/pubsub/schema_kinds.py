@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from emulator.pubsub.proto_schemas import message_class, read_json
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import invalid
+from emulator.refusals import invalid
 
 PROTOCOL_BUFFER: Final = 1
 AVRO: Final = 2
@@ -25,7 +25,7 @@ _LARGEST_DEFINITION: Final = 300_000
 
 
 def check_definition(schema: Proto) -> None:
-    """Raise Refused unless this is a schema."""
+    """Raise Refusal unless this is a schema."""
     if schema.type_ not in {PROTOCOL_BUFFER, AVRO}:
         raise invalid("The type of the schema must be AVRO or PROTOCOL_BUFFER")
     if not schema.definition.strip():

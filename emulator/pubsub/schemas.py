@@ -7,8 +7,8 @@ from typing import Final
 
 from emulator.pubsub import names
 from emulator.pubsub.protos import Proto, Schema, timestamp
-from emulator.pubsub.refusal import already_exists, failed_precondition, invalid, not_found
 from emulator.pubsub.schema_kinds import check_definition, check_message
+from emulator.refusals import already_exists, failed_precondition, invalid, not_found
 
 _MOST_REVISIONS: Final = 20
 _SETTINGS_ATTRIBUTES: Final = "googclient_schema"
@@ -83,13 +83,13 @@ class Schemas:
         return self.get(plain)
 
     def check_settings(self, settings: Proto) -> None:
-        """Raise Refused unless a topic may have these schema settings."""
+        """Raise Refusal unless a topic may have these schema settings."""
         self.get(settings.schema)
         if not settings.encoding:
             raise invalid("The encoding of the schema settings must be set")
 
     def check_publish(self, settings: Proto, messages: list[Proto]) -> None:
-        """Raise Refused unless the messages follow the topic's schema; name the revision in each."""
+        """Raise Refusal unless the messages follow the topic's schema; name the revision in each."""
         if settings.schema not in self.kept:
             raise invalid(f"The schema of the topic was deleted: {settings.schema}")
         for message in messages:

@@ -8,20 +8,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 
-from emulator.delivery.push import Outcome, Tokens
+from emulator.control import control_handlers, perform
+from emulator.delivery.push import Tokens
 from emulator.errors import StartError
 from emulator.events import log_event
 from emulator.pubsub import dispatch
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.clock import Clock
-from emulator.pubsub.faults import Fault
+from emulator.pubsub.control import SERVICE, PubsubControl, acts
 from emulator.pubsub.push import Post
-from emulator.pubsub.storage import Storage, dump, load
-from emulator.usage.report import question_from
+from emulator.pubsub.storage import Storage
 
 _LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 _SAVE_SECONDS: Final = 0.5
@@ -31,23 +31,28 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class PubsubOptions:
-    """``mint(audience, email)`` makes the tokens of pushes; ``storage`` keeps everything in one SQLite file."""
+    """``mint(audience, email)`` makes the tokens of pushes; ``storage`` keeps everything in one SQLite file.
+
+    ``held`` begins without pushing, until :meth:`PubsubServer.release_pushes`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     mint: Tokens | None = None
     storage: Path | None = None
+    held: bool = False
     grace: float = 0.2
 
 
-class PubsubServer:
+class PubsubServer(PubsubControl):
     """Pub/Sub on this machine, between :meth:`start` and :meth:`stop`; safe to control from any thread."""
 
     def __init__(self, options: PubsubOptions | None = None) -> None:
         """Nothing runs yet."""
         self._options = options or PubsubOptions()
-        self._post = Post(self._options.mint, _report_push)
+        self._post = Post(self._options.mint, log_event, held=self._options.held)
         self._broker = Broker(Clock(), self._post)
+        self._acts = acts(self._broker)
         self._thread = threading.Thread(target=self._run, name="pubsub", daemon=True)
         self._ready = threading.Event()
         self._failure: Exception | None = None
@@ -81,37 +86,10 @@ class PubsubServer:
         """Stop."""
         self.stop()
 
-    def reset(self) -> None:
-        """Forget all resources, faults and counters."""
-        self._do(self._broker.clear)
-
-    def snapshot(self) -> bytes:
-        """Everything, to be given to :meth:`restore`."""
-        return self._do(lambda: dump(self._broker))
-
-    def restore(self, snapshot: bytes) -> None:
-        """Go back to a snapshot; open pulls and streams end."""
-        self._do(lambda: load(self._broker, snapshot))
-
-    def usage(self, **question: object) -> dict[str, object]:
-        """What the service would bill; see ``emulator.usage.report``. Raises ValueError."""
-        return self._do(lambda: self._broker.usage.report(question_from(question)))
-
-    def inject(self, fault: Fault) -> None:
-        """Plan a fault."""
-        self._do(lambda: self._broker.faults.inject(fault))
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock; what became due happens before this returns."""
-        self._do(lambda: self._move(lambda: self._broker.clock.advance(seconds)))
-
-    def freeze(self) -> None:
-        """Stop the clock until :meth:`advance` or :meth:`unfreeze`."""
-        self._do(lambda: self._move(self._broker.clock.freeze))
-
-    def unfreeze(self) -> None:
-        """Let the clock run again."""
-        self._do(lambda: self._move(self._broker.clock.run))
+    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+        """Do any act by its name, on the server's loop, where the state lives."""
+        work = perform(self._acts, name, arguments)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
 
     @property
     def clock(self) -> Clock:
@@ -125,7 +103,11 @@ class PubsubServer:
 
     def call(self, action: Callable[[], _Answer]) -> _Answer:
         """Run an action on the server's loop and return its answer."""
-        return self._do(action)
+
+        async def act() -> _Answer:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(_START_SECONDS)
 
     def run(self, started: Callable[[str], None], stopping: Callable[[Callable[[], None]], None]) -> None:
         """Serve from this thread; ``stopping`` is given what stops it."""
@@ -169,7 +151,8 @@ class PubsubServer:
             ("grpc.so_reuseport", 0),
         ]
         server = grpc.aio.server(options=[*sizes, *keepalive])
-        server.add_generic_rpc_handlers(dispatch.handlers(self._broker))
+        controls = control_handlers(SERVICE, self._acts)
+        server.add_generic_rpc_handlers([*dispatch.handlers(self._broker), controls])
         self._port = server.add_insecure_port(f"{self._options.host}:{self._options.port}")
         return server
 
@@ -188,17 +171,3 @@ class PubsubServer:
             storage.write(self._broker)
             storage.close()
         self._post.close()
-
-    def _move(self, step: Callable[[], None]) -> None:
-        step()
-        self._broker.timers.catch_up()
-
-    def _do(self, action: Callable[[], _Answer]) -> _Answer:
-        async def act() -> _Answer:
-            return action()
-
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(_START_SECONDS)
-
-
-def _report_push(subscription: str, outcome: Outcome) -> None:
-    log_event("push.failed", subscription=subscription, status=outcome.status, failure=outcome.failure)

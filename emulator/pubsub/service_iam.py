@@ -19,8 +19,8 @@ from emulator.pubsub.protos import (
     TestIamPermissionsRequest,
     TestIamPermissionsResponse,
 )
-from emulator.pubsub.refusal import invalid, not_found
 from emulator.pubsub.service_publisher import Method
+from emulator.refusals import invalid, not_found
 
 SERVICE: Final = "google.iam.v1.IAMPolicy"
 _NO_POLICY: Final = b"ACAB"  # what production answers for a resource that never had one

@@ -10,8 +10,8 @@ from emulator.pubsub import names, topics
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.messages import check_publish, check_size
 from emulator.pubsub.protos import Empty, Proto, PublishResponse, Topic, message
-from emulator.pubsub.refusal import already_exists, not_found
 from emulator.pubsub.settings import page
+from emulator.refusals import already_exists, not_found
 
 SERVICE: Final = "google.pubsub.v1.Publisher"
 Method = tuple[Proto, Callable[[Proto], Proto]]

@@ -9,11 +9,11 @@ from typing import Final
 from emulator.pubsub import names
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Empty, Proto, message
-from emulator.pubsub.refusal import invalid
 from emulator.pubsub.schema_kinds import check_definition, check_message
 from emulator.pubsub.schemas import shown
 from emulator.pubsub.service_publisher import Method
 from emulator.pubsub.settings import page
+from emulator.refusals import invalid
 
 SERVICE: Final = "google.pubsub.v1.SchemaService"
 _BASIC: Final = 1

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from grpc import StatusCode
-
 from emulator.pubsub import names, snapshots, subscription_rules
+from emulator.pubsub.ack_refusal import AckRefusal
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Empty, FieldMask, Proto, Subscription, message, unix_seconds
-from emulator.pubsub.refusal import Refused, already_exists, failed_precondition, invalid, not_found
 from emulator.pubsub.service_publisher import Method
 from emulator.pubsub.settings import apply_mask, check_labels, page
 from emulator.pubsub.subscription_rules import MOST_DEADLINE
 from emulator.pubsub.subscriptions import INVALID_ACK_ID, AckOutcome
+from emulator.refusals import already_exists, failed_precondition, invalid, not_found
 
 SERVICE: Final = "google.pubsub.v1.Subscriber"
 PullRequest: Final[Proto] = message("PullRequest")
@@ -116,7 +115,7 @@ def _modify_ack_deadline(broker: Broker, request: Proto) -> Proto:
 
 
 def check_deadline(seconds: int) -> None:
-    """Raise Refused unless a lease may be set to this."""
+    """Raise Refusal unless a lease may be set to this."""
     if seconds < 0:
         raise invalid("Ack deadline cannot be negative")
     if seconds > MOST_DEADLINE:
@@ -125,9 +124,7 @@ def check_deadline(seconds: int) -> None:
 
 def _confirm(outcome: AckOutcome) -> None:
     if outcome.invalid:
-        reasons = dict.fromkeys(outcome.invalid, INVALID_ACK_ID)
-        text = "Some acknowledgement ids in the request were invalid. This could be because they have expired."
-        raise Refused(StatusCode.FAILED_PRECONDITION, text, reasons)
+        raise AckRefusal(dict.fromkeys(outcome.invalid, INVALID_ACK_ID))
 
 
 def _modify_push(broker: Broker, request: Proto) -> Proto:

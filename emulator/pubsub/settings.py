@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from emulator.pubsub.protos import Duration, Proto, seconds
-from emulator.pubsub.refusal import invalid
+from emulator.refusals import invalid
 
 MINUTE: Final = 60
 DAY: Final = 86400
@@ -23,7 +23,7 @@ _DEFAULT_PER_PAGE: Final = 100
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Raise Refused unless these follow https://cloud.google.com/pubsub/docs/create-topic-labels#requirements."""
+    """Raise Refusal unless these follow https://cloud.google.com/pubsub/docs/create-topic-labels#requirements."""
     if len(labels) > _MOST_LABELS:
         raise invalid(f"A resource has at most {_MOST_LABELS} labels, not {len(labels)}")
     for key, value in labels.items():
@@ -34,7 +34,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
 
 
 def check_retention(duration: Proto) -> None:
-    """Raise Refused unless messages may be kept so long."""
+    """Raise Refusal unless messages may be kept so long."""
     if not LEAST_RETENTION <= seconds(duration) <= MOST_RETENTION:
         raise invalid("message_retention_duration out of bounds")
 
@@ -45,7 +45,7 @@ def whole(length: int) -> Proto:
 
 
 def apply_mask(kept: Proto, given: Proto, mask: Proto, frozen: Iterable[str], example: str) -> Proto:
-    """A copy of ``kept`` with the fields of the mask as ``given``; raises Refused for other fields."""
+    """A copy of ``kept`` with the fields of the mask as ``given``; raises Refusal for other fields."""
     kind = kept.DESCRIPTOR.name
     request = f"Update{kind}Request"
     if not mask.paths:

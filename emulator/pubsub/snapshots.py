@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from emulator.pubsub import protos
-from emulator.pubsub.backlog import State
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto
-from emulator.pubsub.refusal import failed_precondition
 from emulator.pubsub.settings import DAY
 from emulator.pubsub.subscriptions import Subscription
 from emulator.pubsub.topics import LiveTopic
+from emulator.refusals import failed_precondition
 
 _LIFETIME: Final = 7 * DAY
 _LEAST_LIFETIME: Final = 3600
@@ -56,8 +55,3 @@ def seek_to_time(subscription: Subscription, topic: LiveTopic | None, time: floa
     cut = round(time * 1e6)
     unacked = [message for message in messages if round(message.time * 1e6) >= cut]
     subscription.restart(unacked, [message for message in messages if round(message.time * 1e6) < cut], time)
-
-
-def unacked_count(subscription: Subscription) -> int:
-    """How many messages are not done."""
-    return sum(entry.state is not State.ACKED for entry in subscription.backlog.entries.values())

@@ -78,8 +78,12 @@ class Storage:
         return self._file.serialize()
 
     def deserialize(self, whole: bytes) -> None:
-        """Take such bytes."""
-        self._file.deserialize(whole)
+        """Take such bytes. Raises ValueError when they are none."""
+        try:
+            self._file.deserialize(whole)
+            self._file.execute("SELECT count(*) FROM resources, messages")
+        except (sqlite3.DatabaseError, MemoryError) as error:  # MemoryError: SQLite's answer to no bytes at all
+            raise ValueError(f"this is no snapshot of a Pub/Sub server: {error}") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -13,10 +13,10 @@ from typing import Any, Final
 from emulator.pubsub.backlog import Appetite, Entry
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Proto, StreamingPullRequest, StreamingPullResponse
-from emulator.pubsub.refusal import Refused, invalid
 from emulator.pubsub.service_subscriber import check_deadline
 from emulator.pubsub.subscription_rules import DEFAULT_DEADLINE, MOST_DEADLINE
 from emulator.pubsub.subscriptions import AckOutcome, Subscription
+from emulator.refusals import Refusal, invalid
 
 _BATCH_MESSAGES: Final = 100
 _BATCH_BYTES: Final = 1_000_000
@@ -34,7 +34,7 @@ class Stream:
         """``first`` is the initial request."""
         self.subscription = subscription
         self.deadline = first.stream_ack_deadline_seconds
-        self.refusal: Refused | None = None
+        self.refusal: Refusal | None = None
         self._most_messages = first.max_outstanding_messages if first.max_outstanding_messages > 0 else _NO_LIMIT
         self._most_bytes = first.max_outstanding_bytes if first.max_outstanding_bytes > 0 else _NO_LIMIT
         self._messages = 0
@@ -64,7 +64,7 @@ class Stream:
         self._messages -= 1
         self._bytes -= entry.message.size
 
-    def end(self, refusal: Refused) -> None:
+    def end(self, refusal: Refusal) -> None:
         """Close with this status."""
         self.refusal = refusal
         self._news.set()
@@ -78,7 +78,7 @@ class Stream:
         self._news.set()
 
     async def write_to(self, write: Callable[[bytes], Any]) -> None:
-        """Send what is queued until the stream ends; raises Refused then."""
+        """Send what is queued until the stream ends; raises Refusal then."""
         while True:
             await self._news.wait()
             self._news.clear()

@@ -14,8 +14,8 @@ from emulator.delivery.filters import parse_filter
 from emulator.errors import FilterError
 from emulator.pubsub import names
 from emulator.pubsub.protos import ACTIVE, Proto, Subscription, seconds
-from emulator.pubsub.refusal import Refused, invalid
 from emulator.pubsub.settings import DAY, apply_mask, check_labels, check_retention, whole
+from emulator.refusals import Refusal, invalid
 
 DEFAULT_DEADLINE: Final = 10
 MOST_DEADLINE: Final = 600
@@ -42,7 +42,7 @@ _FOREIGN_SINKS: Final = ("bigquery_config", "cloud_storage_config", "bigtable_co
 
 
 def completed(given: Proto) -> Proto:
-    """A copy of a new subscription's settings with the defaults. Raises Refused for what is not allowed."""
+    """A copy of a new subscription's settings with the defaults. Raises Refusal for what is not allowed."""
     config = Subscription()
     config.CopyFrom(given)
     for output_only in ("detached", "state", "topic_message_retention_duration", "analytics_hub_subscription_info"):
@@ -53,12 +53,12 @@ def completed(given: Proto) -> Proto:
 
 
 def updated(kept: Proto, given: Proto, mask: Proto) -> Proto:
-    """A copy of a subscription's settings with those of the mask. Raises Refused for what is not allowed."""
+    """A copy of a subscription's settings with those of the mask. Raises Refusal for what is not allowed."""
     return _checked(apply_mask(kept, given, mask, _FROZEN, "push_config"))
 
 
 def check_push(push: Proto) -> None:
-    """Raise Refused unless messages can be pushed there. Unlike production, http is fine: it is this machine."""
+    """Raise Refusal unless messages can be pushed there. Unlike production, http is fine: it is this machine."""
     if not push.push_endpoint:
         return
     parts = urlsplit(push.push_endpoint)
@@ -77,7 +77,7 @@ def _checked(config: Proto) -> Proto:
         _check_retry(config.retry_policy)
     for sink in _FOREIGN_SINKS:
         if config.HasField(sink):
-            raise Refused(StatusCode.UNIMPLEMENTED, f"{sink} needs another Google service: use pull or push here")
+            raise Refusal(StatusCode.UNIMPLEMENTED, f"{sink} needs another Google service: use pull or push here")
     config.push_config.SetInParent()
     check_push(config.push_config)
     if config.enable_exactly_once_delivery and config.push_config.push_endpoint:
@@ -113,7 +113,7 @@ def _check_dead_letter(policy: Proto) -> None:
         return
     bound, limit = ("small", "minimum value is 5") if attempts < _FEWEST_ATTEMPTS else ("large", "maximum value is 100")
     text = f"The value for max_delivery_attempts is too {bound}. You passed {attempts} in the request, but the {limit}."
-    raise Refused(StatusCode.OUT_OF_RANGE, text)
+    raise Refusal(StatusCode.OUT_OF_RANGE, text)
 
 
 def _check_retry(policy: Proto) -> None:

@@ -9,14 +9,15 @@ from typing import Final, Protocol
 
 from emulator.delivery.backoff import Backoff
 from emulator.delivery.filters import parse_filter
+from emulator.delivery.tally import Tally
 from emulator.pubsub import names
 from emulator.pubsub.backlog import Appetite, Backlog, Entry, State
 from emulator.pubsub.clock import Clock, Timers
 from emulator.pubsub.faults import Faults
 from emulator.pubsub.messages import Published
 from emulator.pubsub.protos import Proto, ReceivedMessage, seconds
-from emulator.pubsub.refusal import Refused, failed_precondition, invalid, not_found
 from emulator.pubsub.usage import Usage
+from emulator.refusals import Refusal, failed_precondition, invalid, not_found
 
 INVALID_ACK_ID: Final = "PERMANENT_FAILURE_INVALID_ACK_ID"
 _ACK_ID: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
@@ -35,7 +36,7 @@ class Consumer(Protocol):
         """A message that it held was acked, came back or expired."""
         ...
 
-    def end(self, refusal: Refused, /) -> None:
+    def end(self, refusal: Refusal, /) -> None:
         """The subscription serves no longer: deleted, detached, or changed to another kind."""
         ...
 
@@ -69,6 +70,7 @@ class Subscription:
         self.backlog = Backlog(ordered=config.enable_message_ordering)
         self.consumers: dict[Consumer, None] = {}
         self.last_used = around.clock.now()
+        self.tally = Tally()
         self._prefix = f"{config.name}:"
         self._matches = parse_filter(config.filter) if config.filter else None
         self._alarm = float("inf")
@@ -85,6 +87,15 @@ class Subscription:
     def live(self) -> bool:
         """Whether messages that are published reach it."""
         return not self.config.detached and self.config.topic != names.DELETED_TOPIC
+
+    @property
+    def pushes(self) -> bool:
+        """Whether its messages are pushed."""
+        return bool(self.config.push_config.push_endpoint) and not self.config.detached
+
+    def deliveries(self) -> dict[str, int]:
+        """What was delivered so far, and what is not done yet."""
+        return self.tally.report(self.backlog.open_count, self.backlog.leased_count)
 
     def reconfigure(self, config: Proto) -> None:
         """Take other settings; those that cannot change are the same."""
@@ -107,6 +118,7 @@ class Subscription:
             if self.wants(message):
                 self.backlog.add(message)
             else:
+                self.tally.filtered += 1
                 self.around.usage.filtered(self.name, message)
         self.wake()
 
@@ -204,6 +216,7 @@ class Subscription:
         now = self.around.clock.now()
         dead = 0 < self._most_deliveries <= entry.deliveries
         if dead and self.around.forward(self.config.dead_letter_policy.dead_letter_topic, self.name, entry):
+            self.tally.dead_lettered += 1
             self._release(entry)
             self.backlog.ack(entry)
             return
@@ -243,13 +256,13 @@ class Subscription:
                 self.backlog.ack(entry)
 
     def check_open(self) -> None:
-        """Raise Refused unless it still serves pulls."""
+        """Raise Refusal unless it still serves pulls."""
         if self._closed:
             raise not_found("Subscription does not exist")
         if self.config.detached:
             raise failed_precondition("The subscription is detached from its topic")
 
-    def close(self, refusal: Refused | None = None) -> None:
+    def close(self, refusal: Refusal | None = None) -> None:
         """It was deleted (or this happened): consumers end."""
         self._closed = refusal is None
         for consumer in list(self.consumers):
@@ -257,7 +270,7 @@ class Subscription:
         self.consumers.clear()
 
     def _parse(self, ack_ids: Iterable[str]) -> list[tuple[str, int, int]]:
-        """Each ack id with its message's number and its lease. Raises Refused before anything is done."""
+        """Each ack id with its message's number and its lease. Raises Refusal before anything is done."""
         parsed = []
         for ack_id in ack_ids:
             match = _ACK_ID.fullmatch(ack_id.removeprefix(self._prefix))

@@ -18,7 +18,7 @@ _FROZEN: Final = frozenset({"name", "state", "satisfies_pzs", "tags", "kms_key_n
 
 
 def completed(given: Proto) -> Proto:
-    """A copy of a new topic's settings. Raises Refused for what is not allowed."""
+    """A copy of a new topic's settings. Raises Refusal for what is not allowed."""
     config = Topic()
     config.CopyFrom(given)
     config.state = ACTIVE
@@ -26,7 +26,7 @@ def completed(given: Proto) -> Proto:
 
 
 def updated(kept: Proto, given: Proto, mask: Proto) -> Proto:
-    """A copy of a topic's settings with those of the mask. Raises Refused for what is not allowed."""
+    """A copy of a topic's settings with those of the mask. Raises Refusal for what is not allowed."""
     return _checked(apply_mask(kept, given, mask, _FROZEN, "schema_settings"))
 
 

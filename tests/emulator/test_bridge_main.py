@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.bridge_main import BridgeSettings, bridge_routes, remote_tokens
+from emulator.bridge_main import BridgeSettings, bridge_routes
 from emulator.errors import StartError
 from emulator.httpd import LoopbackServer, json_reply, text_reply
+from emulator.oidc.remote import remote_tokens
 from emulator.topology import load_topology
 
 BASE = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:8085", "GCP_PROJECT": "mesh-local"}

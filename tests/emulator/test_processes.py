@@ -223,6 +223,51 @@ def test_a_restart_makes_a_new_process(supervisor: Supervisor, tmp_path: Path) -
         supervisor.restart(["ghost"])
 
 
+def test_a_service_whose_death_is_final_stays_dead(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.add(command(tmp_path, SLEEP), lambda: True, revive=False)
+    os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
+    time.sleep(0.6)
+    assert supervisor.pids() == {}
+    assert (tmp_path / "events.log").read_text().count('"service.died"') == 1
+    supervisor.start("sleeper")
+    assert supervisor.pids()
+
+
+def test_what_a_service_forgets_is_restored_after_every_start_but_the_first(
+    supervisor: Supervisor, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    restored: list[int] = []
+
+    def restore() -> None:
+        restored.append(supervisor.pids()["sleeper"])
+
+    supervisor.add(command(tmp_path, SLEEP), lambda: True, restored=restore)
+    time.sleep(0.3)
+    assert restored == []
+    supervisor.restart(["sleeper"])
+    assert restored == [supervisor.pids()["sleeper"]]
+    os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
+    eventually(lambda: len(restored) == 2)
+    supervisor.start("sleeper")
+    assert len(restored) == 2
+
+
+def test_what_could_not_be_restored_is_tried_again(
+    supervisor: Supervisor, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    tries: list[str] = []
+
+    def restore() -> None:
+        tries.append("once more")
+        if len(tries) == 1:
+            raise EmulatorError("not yet")
+
+    supervisor.add(command(tmp_path, SLEEP), lambda: True, restored=restore)
+    os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
+    eventually(lambda: len(tries) == 2)
+    assert '"service.not_restored"' in (tmp_path / "events.log").read_text()
+
+
 def test_broken_code_is_reported(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.add(command(tmp_path, "raise SystemExit(3)"), lambda: False)
     reloader(supervisor, events_to(tmp_path / "events.log"))(["sleeper"])

@@ -25,10 +25,15 @@ class Endpoint:
         self.status = 200
         self.delay = 0.0
         self.received: list[tuple[dict[str, str], Any]] = []
+        self.connections = 0
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                endpoint.connections += 1
+                super().setup()
 
             def log_message(self, *_: object) -> None:
                 """Stay silent."""
@@ -132,3 +137,15 @@ def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
     now[0] += 3301
     tokens("a", "e")
     assert minted[2:] == [("a", "e")]
+
+
+def test_a_connection_is_kept_but_not_used_again_once_its_server_may_be_closing_it(
+    endpoint: Endpoint, pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        assert pusher.push(endpoint.target(), MESSAGE, 1).acked
+    assert endpoint.connections == 1
+    monkeypatch.setattr("emulator.delivery.push._MOST_IDLE_SECONDS", 0.05)
+    time.sleep(0.1)
+    assert pusher.push(endpoint.target(), MESSAGE, 1).acked
+    assert endpoint.connections == 2

@@ -15,10 +15,16 @@ import pytest
 from google.auth import jwt
 
 from emulator.__main__ import main
+from emulator.clouds import usual_cloud
 from emulator.errors import AlreadyRunningError, EmulatorError, StartError
+from emulator.provision import LEASE_SECONDS
 from emulator.stack import LocalStack, StackOptions
 
 pytestmark = pytest.mark.stack
+PAST_A_LEASE = LEASE_SECONDS + 10
+"""Seconds after which a message is free again that the last pull of a killed bridge has taken."""
+
+only_official = pytest.mark.skipif(usual_cloud() != "official", reason="only the official cloud has a bridge")
 ROOT = Path(__file__).parents[2]
 
 Publish = Callable[..., None]
@@ -123,6 +129,22 @@ def test_messages_wait_for_a_function_that_was_killed(
     assert one["path"] == "/push"
 
 
+def test_held_messages_wait_and_are_counted(
+    stack: LocalStack, publish: Publish, seen: Seen, eventually: Eventually
+) -> None:
+    stack.hold_deliveries()
+    publish("work", "held", agent="alpha")
+    time.sleep(0.5)
+    assert not seen("alpha", "held")
+    stack.release_deliveries()
+    (one,) = eventually(lambda: seen("alpha", "held"))
+    assert one["body"]["deliveryAttempt"] == 1
+    assert set(stack.deliveries()) == set(stack.document()["subscriptions"])  # type: ignore[call-overload]
+    eventually(lambda: stack.deliveries()["work-alpha"]["leased"] == 0)
+    assert stack.deliveries()["work-alpha"]["acked"] >= 1
+
+
+@only_official
 def test_messages_survive_the_death_of_the_bridge(
     stack: LocalStack, publish: Publish, seen: Seen, eventually: Eventually
 ) -> None:
@@ -131,12 +153,13 @@ def test_messages_survive_the_death_of_the_bridge(
         publish("work", f"kept {number}", agent="alpha")
     stack.start("bridge")
     for number in range(20):
-        eventually(lambda number=number: seen("alpha", f"kept {number}"))
+        eventually(lambda number=number: seen("alpha", f"kept {number}"), PAST_A_LEASE)
     stack.restart("bridge")
     publish("work", "after", agent="alpha")
-    eventually(lambda: seen("alpha", "after"))
+    eventually(lambda: seen("alpha", "after"), PAST_A_LEASE)
 
 
+@only_official
 def test_a_bridge_that_stops_gives_back_what_it_could_not_deliver(
     stack: LocalStack, publish: Publish, seen: Seen, eventually: Eventually
 ) -> None:
@@ -146,6 +169,21 @@ def test_a_bridge_that_stops_gives_back_what_it_could_not_deliver(
     stack.restart("bridge")
     stack.start("beta_two")
     eventually(lambda: seen("beta_two", "handed over"), 8)
+
+
+@only_official
+def test_the_counts_of_a_dead_bridge_are_an_error(stack: LocalStack) -> None:
+    stack.kill("bridge")
+    with pytest.raises(EmulatorError, match=r"the bridge at .* does not answer"):
+        stack.deliveries()
+    stack.start("bridge")
+    assert "work-alpha" in stack.deliveries()
+
+
+@only_official
+def test_stack_json_leads_to_the_counts_of_the_bridge(stack: LocalStack, fetch: Fetch) -> None:
+    bridge: Any = stack.document()["bridge"]
+    assert fetch(bridge["stats"]).keys() == stack.deliveries().keys()
 
 
 def test_schedules_call_with_their_own_token(stack: LocalStack, eventually: Eventually, fetch: Fetch) -> None:

@@ -72,6 +72,28 @@ def test_the_real_roles_file_is_valid() -> None:
             "colour",
             r"subscriptions\.ordered\.filter: at 0: expected attributes",
         ),
+        (("subscriptions", "ordered", "ackDeadlineSeconds"), 9, r"subscriptions\.ordered\.ackDeadlineSeconds: .*10"),
+        (("subscriptions", "ordered", "ackDeadlineSeconds"), 601, r"subscriptions\.ordered\.ackDeadlineSeconds: .*600"),
+        (
+            ("subscriptions", "work-alpha", "deadLetter", "maxDeliveryAttempts"),
+            4,
+            r"subscriptions\.work-alpha\.deadLetter\.maxDeliveryAttempts: .*5",
+        ),
+        (
+            ("subscriptions", "ordered", "messageRetentionSeconds"),
+            599,
+            r"subscriptions\.ordered\.messageRetentionSeconds: .*600",
+        ),
+        (
+            ("local", "retry"),
+            {"minimumBackoffSeconds": 2, "maximumBackoffSeconds": 1},
+            r"local\.retry: minimumBackoffSeconds is more than maximumBackoffSeconds",
+        ),
+        (
+            ("subscriptions", "ordered", "retry"),
+            {"minimumBackoffSeconds": 1, "maximumBackoffSeconds": 601},
+            r"subscriptions\.ordered\.retry\.maximumBackoffSeconds: .*600",
+        ),
         (
             ("subscriptions", "work-alpha", "deadLetter", "topic"),
             "x",

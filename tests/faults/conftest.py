@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from google.cloud import firestore
 
 from agent_mesh.client import MeshClient
-from emulator.cloud import CloudPlace
-from emulator.ports import Ports
-from emulator.probes import wait_until_ready
-from emulator.processes import Guard
+from emulator.clouds import running_cloud
+from emulator.pubsub.protos import Subscription
 from emulator.pubsub_wire import PubSubWire
-from emulator.stack import CLOUDS, LocalStack, StackOptions
+from emulator.stack import LocalStack, StackOptions
 from tests.faults.mesh_under_test import MeshUnderTest, Receiver
 
 HERE = Path(__file__).parent
@@ -38,8 +35,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshUnderTest]:
         under_test = MeshUnderTest(
             stack, client, database, PubSubWire(stack.pubsub), Receiver(), crash_file, effects_file
         )
-        topic = f"projects/{stack.project}/topics/events"
-        under_test.wire.create_subscription(under_test.events_subscription, topic, ordering=False)
+        under_test.wire.create_subscription(
+            Subscription(name=under_test.events_subscription, topic=f"projects/{stack.project}/topics/events")
+        )
         yield under_test
         under_test.receiver.close()
         under_test.wire.close()
@@ -50,13 +48,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeshUnderTest]:
 def firestore_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Firestore alone, and this process looking at it."""
     folder = tmp_path_factory.mktemp("firestore")
-    with ExitStack() as running:
-        guard, ports = Guard(), Ports(folder / "ports.json")
-        running.callback(guard.close)
-        running.callback(ports.close)
-        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, folder, folder, guard))
-        running.callback(cloud.stop)
-        wait_until_ready(cloud.start(), 60)
-        patch = running.enter_context(pytest.MonkeyPatch.context())
+    with running_cloud(folder) as cloud, pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
         yield cloud.firestore

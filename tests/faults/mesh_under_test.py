@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.request import urlopen
 
 from google.cloud import firestore
 
@@ -208,17 +207,12 @@ class MeshUnderTest:
         return lift
 
     def delivered_to(self, subscription: str) -> bool:
-        """Return whether the bridge delivered something there since it started, and holds nothing back."""
-        counts = self._counts()[subscription]
+        """Return whether something was delivered there and nothing waits."""
+        counts = self.stack.deliveries()[subscription]
         return counts["acked"] > 0 and counts["leased"] == 0
 
-    def _counts(self) -> dict[str, dict[str, int]]:
-        with urlopen(self.stack.stats_url, timeout=5) as answer:  # noqa: S310  # the bridge of the same test
-            counts: dict[str, dict[str, int]] = json.load(answer)
-        return counts
-
     def _leased(self) -> int:
-        return sum(each["leased"] for each in self._counts().values())
+        return sum(each["leased"] for each in self.stack.deliveries().values())
 
     def _open_tasks(self) -> bool:
         tasks = [each.to_dict() or {} for each in self.database.collection("tasks").stream()]

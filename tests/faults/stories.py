@@ -90,11 +90,11 @@ def _paused(mesh: MeshUnderTest) -> Iterator[None]:
 def parked(mesh: MeshUnderTest, arm: Arm) -> tuple[str, Ending]:
     """The agent is paused after its message was published and before it is delivered."""
     case = uuid.uuid4().hex
-    mesh.stack.kill("bridge")
+    mesh.stack.hold_deliveries()
     task = mesh.dispatch(case=case, mode="pubsub")
     with _paused(mesh):
         arm()
-        mesh.stack.start("bridge")
+        mesh.stack.release_deliveries()
         eventually(lambda: mesh.delivered_to("tasks-probe"), "its message is acknowledged")
     mesh.ended(task.task_id)
     return case, mesh.ending(task, case)

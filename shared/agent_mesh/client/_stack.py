@@ -31,7 +31,7 @@ class StackIssuer(Tolerant):
 
 
 class StackBridge(Tolerant):
-    """What delivers messages as Pub/Sub push does; `stats` is the URL of its counts."""
+    """What pushes in place of Google's Pub/Sub emulator, where that one runs; `stats` is the URL of its counts."""
 
     stats: str
 

@@ -11,7 +11,7 @@ import pytest
 from emulator.firestore.indexes import Declared, load_indexes, require_index
 from emulator.firestore.names import Name
 from emulator.firestore.query import parse_query
-from emulator.firestore.refusals import Refusal
+from emulator.refusals import Refusal
 from tests.emulator.firestore.test_reads import ordered, over, where
 
 ROOT = Path(__file__).parents[3]

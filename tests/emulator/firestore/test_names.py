@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.firestore.names import format_field_path, id_key, name_key, parse_document, parse_field_path
-from emulator.firestore.refusals import Refusal
+from emulator.refusals import Refusal
 
 ROOT = "projects/p/databases/(default)/documents"
 

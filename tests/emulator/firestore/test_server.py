@@ -82,7 +82,7 @@ def test_a_document_written_too_often_is_reported(serve: Serve, connect: Connect
         server.clock.advance(0.5)
         firestore.commit(firestore.update("c/hot", fields(n=each)), firestore.update(f"c/cold{each}"))
     hot = server.usage()["writtenOverOncePerSecond"]
-    assert list(hot) == [firestore.name("c/hot")]  # type: ignore[call-overload]
+    assert list(hot) == [firestore.name("c/hot")]
 
 
 def test_expired_documents_are_deleted(serve: Serve, connect: Connect, tmp_path: Path) -> None:
@@ -177,6 +177,6 @@ def test_a_process_can_be_used_controlled_and_stopped(process: str) -> None:
     now = control.act("clock.now")
     control.act("clock.advance", seconds=100)
     assert control.act("clock.now") - now > 99_000_000
-    assert control.usage(trace="none")["traces"]["shown"] == []  # type: ignore[index]
+    assert control.usage(trace="none")["traces"]["shown"] == []
     control.close()
     firestore.close()

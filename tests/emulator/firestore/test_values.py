@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from emulator.firestore import protocol as p
-from emulator.firestore.refusals import Refusal
 from emulator.firestore.values import check_fields, document_size, key_of, sum_of
+from emulator.refusals import Refusal
 from tests.emulator.firestore.raw import fields, timestamp, value, vector
 
 ROOT = "projects/p/databases/(default)/documents"

@@ -1,12 +1,14 @@
-"""What the server refuses, as the gRPC status that the client sees."""
+"""What a server answers instead of a result: a gRPC status with Google's wording."""
 
 from __future__ import annotations
 
 from grpc import StatusCode
 
+from emulator.errors import EmulatorError
 
-class Refusal(Exception):
-    """A request that is answered with an error status."""
+
+class Refusal(EmulatorError):
+    """A call that is answered with an error status."""
 
     def __init__(self, code: StatusCode, message: str) -> None:
         """Remember the status and its message."""
@@ -21,25 +23,25 @@ class Refusal(Exception):
 
 
 def invalid(message: str) -> Refusal:
-    """The request is wrong whatever the database holds."""
+    """INVALID_ARGUMENT: the request could never succeed, whatever the server holds."""
     return Refusal(StatusCode.INVALID_ARGUMENT, message)
 
 
-def failed_precondition(message: str) -> Refusal:
-    """The database is not in the state that the request asks for."""
-    return Refusal(StatusCode.FAILED_PRECONDITION, message)
-
-
 def not_found(message: str) -> Refusal:
-    """A document that must exist does not."""
+    """NOT_FOUND: the request names something that does not exist."""
     return Refusal(StatusCode.NOT_FOUND, message)
 
 
 def already_exists(message: str) -> Refusal:
-    """A document that must not exist does."""
+    """ALREADY_EXISTS: something that must not exist does."""
     return Refusal(StatusCode.ALREADY_EXISTS, message)
 
 
+def failed_precondition(message: str) -> Refusal:
+    """FAILED_PRECONDITION: not in this state."""
+    return Refusal(StatusCode.FAILED_PRECONDITION, message)
+
+
 def aborted(message: str) -> Refusal:
-    """The transaction lost against another one and may be tried again."""
+    """ABORTED: it lost against another one and may be tried again."""
     return Refusal(StatusCode.ABORTED, message)

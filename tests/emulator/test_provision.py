@@ -65,8 +65,8 @@ def named(resources: Resources, name: str) -> Proto:
 
 def changes(server: PubsubServer) -> dict[str, int]:
     """How often something was created, updated or deleted."""
-    counts = server.usage()["operations"]
-    return {name: count for name, count in counts.items() if name.startswith(("Create", "Update", "Delete"))}
+    methods = server.usage()["byMethod"].items()
+    return {name: line["requests"] for name, line in methods if name.startswith(("Create", "Update", "Delete"))}
 
 
 def waiting(server: PubsubServer, subscription: str = ALPHA) -> int:

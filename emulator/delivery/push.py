@@ -16,8 +16,6 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-import urllib3
-
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
 from emulator.errors import EmulatorError
@@ -91,6 +89,8 @@ class Pusher:
 
     def __init__(self, tokens: Tokens | None, connections: int = 64) -> None:
         """Without ``tokens`` it sends no Authorization header."""
+        import urllib3  # a quarter of the start of a server, which without push subscriptions never needs it
+
         self._tokens = tokens
         self._http = urllib3.PoolManager(num_pools=_MOST_ENDPOINTS, maxsize=connections, retries=False)
 
@@ -101,6 +101,8 @@ class Pusher:
 
     def post(self, target: PushTarget, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send any body, with Google's headers added. Never raises; a target without account gets no token."""
+        import urllib3
+
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=target.ack_deadline_seconds)
         try:
             response = self._http.request(

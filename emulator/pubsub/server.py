@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 
@@ -20,7 +20,9 @@ from emulator.pubsub.broker import Broker
 from emulator.pubsub.clock import Clock
 from emulator.pubsub.faults import Fault
 from emulator.pubsub.push import Post
-from emulator.pubsub.storage import Storage, dump, load
+
+if TYPE_CHECKING:
+    from emulator.pubsub.storage import Storage
 
 _LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 _SAVE_SECONDS: Final = 0.5
@@ -86,10 +88,14 @@ class PubsubServer:
 
     def snapshot(self) -> bytes:
         """Everything, to be given to :meth:`restore`."""
+        from emulator.pubsub.storage import dump
+
         return self._do(lambda: dump(self._broker))
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to a snapshot; open pulls and streams end."""
+        from emulator.pubsub.storage import load
+
         self._do(lambda: load(self._broker, snapshot))
 
     def usage(self) -> dict[str, dict[str, int]]:
@@ -142,7 +148,7 @@ class PubsubServer:
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        storage = Storage(self._options.storage) if self._options.storage else None
+        storage = _opened(self._options.storage) if self._options.storage else None
         try:
             server = await self._listen()
             if storage is not None:
@@ -168,7 +174,7 @@ class PubsubServer:
             ("grpc.so_reuseport", 0),
         ]
         server = grpc.aio.server(options=[*sizes, *keepalive])
-        server.add_generic_rpc_handlers(dispatch.handlers(self._broker))
+        server.add_generic_rpc_handlers([dispatch.Services(self._broker)])
         self._port = server.add_insecure_port(f"{self._options.host}:{self._options.port}")
         return server
 
@@ -197,6 +203,12 @@ class PubsubServer:
             return action()
 
         return asyncio.run_coroutine_threadsafe(act(), self._loop).result(_START_SECONDS)
+
+
+def _opened(file: Path) -> Storage:
+    from emulator.pubsub.storage import Storage
+
+    return Storage(file)
 
 
 def _report_push(subscription: str, outcome: Outcome) -> None:

@@ -30,6 +30,7 @@ from typing import Any, Final
 import grpc
 from google.pubsub_v1.types import pubsub
 
+from benchmarks.as_installed import STARTS, environment
 from emulator.official import PUBSUB, command_line
 
 THREADS: Final = 16
@@ -66,6 +67,7 @@ class Server:
 
     name: str
     command: Callable[[int], tuple[str, ...]]
+    environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     address: str = ""
     figures: dict[str, list[float]] = field(default_factory=dict)
@@ -78,7 +80,10 @@ class Server:
         self.address = f"127.0.0.1:{port}"
         begun = time.perf_counter()
         quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen(self.command(port), stdout=quiet, stderr=quiet, start_new_session=True)
+        command = self.command(port)
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=quiet, stderr=quiet, start_new_session=True
+        )
         self._first_answer(begun)
         self.note("start-up ms", (time.perf_counter() - begun) * 1000)
 
@@ -259,12 +264,17 @@ def measure_push(server: Server, wire: Wire, calls: int) -> None:
 def running() -> Iterator[list[Server]]:
     """Both servers."""
     with tempfile.TemporaryDirectory() as place:
-        embedded = Server("embedded", lambda port: (sys.executable, "-m", "emulator.pubsub", "--port", str(port)))
-        official = Server("official", lambda port: command_line(PUBSUB, port, Path(place)))
+        ours = environment(Path(place))
+        embedded = Server("embedded", lambda port: (sys.executable, "-m", "emulator.pubsub", "--port", str(port)), ours)
+        official = Server("official", lambda port: command_line(PUBSUB, port, Path(place)), ours)
         servers = [embedded, official]
         try:
-            for server in servers:
-                server.start()
+            for number in range(STARTS + 1):
+                for server in servers:
+                    server.stop()
+                    if number == 1:
+                        server.figures.clear()
+                    server.start()
             yield servers
         finally:
             for server in servers:

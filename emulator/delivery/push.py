@@ -13,11 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
-
-import urllib3
-from urllib3.connection import HTTPConnection
 
 from emulator.delivery.envelope import push_envelope
 from emulator.delivery.messages import Message
@@ -34,8 +31,6 @@ ACK_CODES: Final = frozenset(
 )
 _RENEW_BEFORE_SECONDS: Final = 300.0
 _CONNECT_SECONDS: Final = 2.0
-_MOST_IDLE_SECONDS: Final = 1.0  # gunicorn, under every function here, closes after 2
-_MOST_ENDPOINTS: Final = 100  # urllib3 keeps connections to 10 hosts unless told otherwise
 
 Tokens = Callable[[str, str], str]
 """Mints an ID token: audience, service account email -> token."""
@@ -88,31 +83,16 @@ def _expiry(token: str) -> float:
     return float(json.loads(base64.urlsafe_b64decode(padded))["exp"])
 
 
-class _Connection(HTTPConnection):
-    """Connects anew rather than use a connection that its server may be closing: that would cost an attempt."""
-
-    _used = 0.0
-
-    def request(self, *given: Any, **named: Any) -> None:  # noqa: ANN401  # as urllib3 calls it
-        now = time.monotonic()
-        if now - self._used > _MOST_IDLE_SECONDS:
-            self.close()
-        self._used = now
-        super().request(*given, **named)
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
 class Pusher:
     """Delivers to HTTP endpoints over kept-alive connections; safe from many threads."""
 
     def __init__(self, tokens: Tokens | None, connections: int = 64) -> None:
         """Without ``tokens`` it sends no Authorization header."""
+        # urllib3 is a quarter of the start of a server, which without push subscriptions never needs it
+        from emulator.delivery.connections import pooled
+
         self._tokens = tokens
-        self._http = urllib3.PoolManager(num_pools=_MOST_ENDPOINTS, maxsize=connections, retries=False)
-        self._http.pool_classes_by_scheme = {"http": _Pool, "https": urllib3.HTTPSConnectionPool}
+        self._http = pooled(connections)
 
     def push(self, target: PushTarget, message: Message, attempt: int) -> Outcome:
         """Deliver once. Never raises: what went wrong is in the outcome."""
@@ -121,6 +101,8 @@ class Pusher:
 
     def post(self, target: PushTarget, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send any body, with Google's headers added. Never raises; a target without account gets no token."""
+        import urllib3
+
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=target.ack_deadline_seconds)
         try:
             response = self._http.request(

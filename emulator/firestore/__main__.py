@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import signal
 import sys
 from pathlib import Path
-from typing import Final
 
-from emulator.firestore.engine import Engine
-from emulator.firestore.options import FirestoreOptions
-from emulator.firestore.server import serving
-from emulator.firestore.transactions import Concurrency
+from emulator.quick_start import quick_imports
 
-_GARBAGE_LOOKED_FOR_AFTER: Final = 50_000
+with quick_imports():
+    import asyncio
+
+    from emulator.firestore.engine import Engine
+    from emulator.firestore.options import FirestoreOptions
+    from emulator.firestore.server import serving
+    from emulator.firestore.transactions import Concurrency
 
 
 def options_from(arguments: list[str]) -> FirestoreOptions:
@@ -43,8 +43,6 @@ async def run(options: FirestoreOptions) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    gc.freeze()  # what was imported stays; and the documents are no garbage either, so look for it seldom
-    gc.set_threshold(_GARBAGE_LOOKED_FOR_AFTER)
     async with serving(Engine(options)) as port:
         print(f"FIRESTORE_EMULATOR_HOST={options.host}:{port}", flush=True)
         await stopped.wait()

@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from emulator.firestore.clock import MICROS, Clock
-from emulator.firestore.names import IdKey, id_key, name_key
+from emulator.firestore.names import FieldPath, IdKey, id_key, name_key
 from emulator.firestore.protocol import Document, Message
 from emulator.refusals import failed_precondition, invalid
+
+if TYPE_CHECKING:
+    from emulator.firestore.field_index import FieldIndex
 
 _TIME: Final = itemgetter(0)
 
@@ -60,6 +63,7 @@ class Collection:
     path: str
     order: list[tuple[IdKey, str]] = field(default_factory=list)
     versions: dict[str, list[tuple[int, Stored | None]]] = field(default_factory=dict)
+    indexes: dict[FieldPath, FieldIndex] = field(default_factory=dict)
 
     def read(self, document_id: str, at: int | None) -> Stored | None:
         """A document as it is, or as it was."""
@@ -77,6 +81,12 @@ class Collection:
             if found := self.read(document_id, at):
                 yield found
 
+    def present(self, document_ids: Iterable[str]) -> Iterator[Stored]:
+        """Those of the documents that exist now, in the order given."""
+        for document_id in document_ids:
+            if found := self.read(document_id, None):
+                yield found
+
     def write(self, document_id: str, time: int, document: Stored | None) -> None:
         """Add a version."""
         versions = self.versions.get(document_id)
@@ -84,6 +94,10 @@ class Collection:
             versions = self.versions[document_id] = []
             insort(self.order, (id_key(document_id), document_id))
         versions.append((time, document))
+        if self.indexes:
+            fields = document.fields if document else {}
+            for index in self.indexes.values():
+                index.write(document_id, fields)
 
     def forget(self, document_id: str, until: int) -> int:
         """Drop what nobody can read any more at or after a time; return the bytes that were freed."""
@@ -123,6 +137,10 @@ class Database:
             self.children.setdefault(document, {})[collection_id] = found
         return found
 
+    def child(self, parent: str, collection_id: str) -> Collection | None:
+        """The collection with this id right below a parent, if it is there."""
+        return self.collections.get(f"{parent}/{collection_id}" if parent else collection_id)
+
     def collection_ids(self, parent: str, at: int | None = None) -> list[str]:
         """The ids of the collections under a document that hold a document, however deep."""
         found = self._below(parent)
@@ -149,7 +167,7 @@ class Database:
         An empty collection id means any.
         """
         if collection_id and not everywhere:
-            collection = self.collections.get(f"{parent}/{collection_id}" if parent else collection_id)
+            collection = self.child(parent, collection_id)
             return collection.documents(at) if collection else ()
         if everywhere:
             prefix = f"{parent}/" if parent else ""

@@ -5,14 +5,15 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#struct
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
 from emulator.firestore.bson import REFERENCE
-from emulator.firestore.documents import Database, Stored
-from emulator.firestore.filters import NAME, Filter, Subject, parse_filter
+from emulator.firestore.documents import Collection, Database, Stored
+from emulator.firestore.field_index import index_of
+from emulator.firestore.filters import NAME, Condition, Filter, Junction, Subject, parse_filter
 from emulator.firestore.names import FieldPath, Name, check_collection_id, format_field_path, parse_field_path
 from emulator.firestore.protocol import Document, Message, StructuredQuery, Value
 from emulator.firestore.values import Key, check_value, key_of
@@ -22,6 +23,11 @@ from emulator.refusals import failed_precondition, invalid
 
 _DESCENDING: Final = StructuredQuery.DESCENDING
 _MAX_ORDERS: Final = 100
+_WORTH_AN_INDEX: Final = 100
+"""In a smaller collection a query looks at every document."""
+
+_BELOW: Final = frozenset({"LESS_THAN", "LESS_THAN_OR_EQUAL"})
+_ABOVE: Final = frozenset({"GREATER_THAN", "GREATER_THAN_OR_EQUAL"})
 
 
 class Order(NamedTuple):
@@ -93,20 +99,48 @@ class Query:
 
     def run(self, database: Database, at: int | None) -> list[Found]:
         """The documents that answer it, in order, after offset and before limit."""
-        found = self.matching(database, at)
         if self.nearest:
-            return list(self._nearest(found, self.nearest))
-        if self.orders == (Order(NAME, descending=False),):
-            until = None if self.limit is None else self.offset + self.limit
-            return list(islice(found, self.offset, until))
-        ordered = self.sort(list(found))
-        return ordered[self.offset : None if self.limit is None else self.offset + self.limit]
+            return list(self._nearest(self.matching(database, at), self.nearest))
+        documents, in_order = self._candidates(database, at)
+        found: Iterable[Found] = filter(None, map(self.accepts, documents))
+        until = None if self.limit is None else self.offset + self.limit
+        return list(islice(found if in_order else self.sort(list(found)), self.offset, until))
 
     def matching(self, database: Database, at: int | None) -> Iterator[Found]:
         """All that match, in the order of their names."""
         for document in database.scan(self.parent.path, self.collection_id, at, everywhere=self.everywhere):
             if found := self.accepts(document):
                 yield found
+
+    def _candidates(self, database: Database, at: int | None) -> tuple[Iterable[Stored], bool]:
+        """The documents that may match, and whether they come in the order that is asked."""
+        by_name = self.orders == (Order(NAME, descending=False),)
+        collection = None if self.everywhere else database.child(self.parent.path, self.collection_id)
+        if at is None and collection and len(collection.order) >= _WORTH_AN_INDEX:
+            equal = [each for each in self._required() if each.operator in {"EQUAL", "IN"}]
+            if equal:
+                ids = min((index_of(collection, each.path).equal(each.keys) for each in equal), key=len)
+                return collection.present(ids), by_name
+            if len(self.orders) == 2 and self.orders[0].descending is self.orders[1].descending:  # noqa: PLR2004
+                return collection.present(self._in_order(collection, self.orders[0])), True
+        return database.scan(self.parent.path, self.collection_id, at, everywhere=self.everywhere), by_name
+
+    def _in_order(self, collection: Collection, order: Order) -> Iterator[str]:
+        conditions = [each for each in self._required() if each.path == order.path]
+        least = [each.keys[0] for each in conditions if each.operator in _ABOVE]
+        most = [each.keys[0] for each in conditions if each.operator in _BELOW]
+        least += [each[:1] for each in most]  # values of the same type only
+        first, last = (most, least) if order.descending else (least, most)
+        first += self.start.keys[:1] if self.start else ()
+        last += self.end.keys[:1] if self.end else ()
+        index = index_of(collection, order.path)
+        return index.ordered(max(least, default=None), min(most, default=None), descending=order.descending)
+
+    def _required(self) -> list[Condition]:
+        """Conditions on fields of which each must hold."""
+        where = self.where
+        both = where.filters if isinstance(where, Junction) and where.operator == "AND" else (where,)
+        return [each for each in both if isinstance(each, Condition) and each.keys and each.path != NAME]
 
     def sort(self, found: list[Found]) -> list[Found]:
         """Put documents in the order that is asked: one stable pass for each field, the last one first."""

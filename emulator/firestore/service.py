@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
+import random
 import string
 from typing import Final
 
@@ -42,6 +42,7 @@ from emulator.firestore.writes import mask_of, masked, plan_write
 from emulator.refusals import Refusal, invalid, not_found
 
 _AUTO_ID: Final = string.ascii_letters + string.digits
+_CHANCE: Final = random.SystemRandom()
 _PAGE: Final = 300
 _LARGEST_PAGE: Final = 1000
 _MAX_BATCH_WRITES: Final = 500
@@ -107,7 +108,7 @@ class Service:
             raise invalid("document.name must not be set")
         parse_parent(request.parent)
         check_collection_id(request.collection_id)
-        document_id = request.document_id or "".join(secrets.choice(_AUTO_ID) for _ in range(20))
+        document_id = request.document_id or "".join(_CHANCE.choices(_AUTO_ID, k=20))
         write = Write(update=request.document)
         write.update.name = f"{request.parent}/{request.collection_id}/{document_id}"
         write.current_document.exists = False

@@ -94,7 +94,7 @@ def _reference_key(value: Message) -> Key:
 def _map_key(value: Message) -> Key:
     if is_vector(value):
         numbers = vector_of(value)
-        return (VECTOR, len(numbers), tuple(numbers))
+        return (VECTOR, len(numbers), tuple(map(number_key, numbers)))
     if kind := bson_kind(value):
         return bson_key(kind, value)
     fields = value.map_value.fields

@@ -5,7 +5,7 @@ https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from emulator.firestore.engine import Engine
@@ -24,7 +24,7 @@ async def write_stream(engine: Engine, requests: AsyncIterator[bytes]) -> AsyncG
         request = parse(WriteRequest, received)
         if not database:
             database = parse_database(request.database)
-            stream_id = request.stream_id or secrets.token_hex(8)
+            stream_id = request.stream_id or os.urandom(8).hex()
             if request.writes:
                 raise invalid("The first request of a write stream must not contain writes.")
             response: Message = WriteResponse(stream_id=stream_id)

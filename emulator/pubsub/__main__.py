@@ -9,13 +9,15 @@ from pathlib import Path
 
 from emulator.errors import StartError
 from emulator.pubsub.quick_import import skip_package_init
+from emulator.quick_start import quick_imports
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     options = _arguments()
-    skip_package_init("google.pubsub_v1")
-    from emulator.pubsub.server import PubsubOptions, PubsubServer
+    with quick_imports():
+        skip_package_init("google.pubsub_v1")
+        from emulator.pubsub.server import PubsubOptions, PubsubServer
 
     mint = None
     if options.token_url:

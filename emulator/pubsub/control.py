@@ -11,7 +11,6 @@ from grpc import StatusCode
 from emulator.control import Acts, Control, ControlClient, as_bytes, as_text
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.faults import CallFault, Duplicate, Fault, Reorder
-from emulator.pubsub.storage import dump, load
 from emulator.usage.report import question_from
 
 SERVICE: Final = "emulator.pubsub.Control"
@@ -23,8 +22,8 @@ def acts(broker: Broker) -> Acts:
     clock = broker.clock
     return {
         "reset": broker.clear,
-        "snapshot": lambda: as_text(dump(broker)),
-        "restore": lambda snapshot: load(broker, as_bytes(snapshot)),
+        "snapshot": lambda: _snapshot(broker),
+        "restore": lambda snapshot: _restore(broker, snapshot),
         "usage": lambda **question: broker.usage.report(question_from(question)),
         "inject": lambda **fault: broker.faults.inject(_fault(**fault)),
         "deliveries": broker.deliveries,
@@ -35,6 +34,18 @@ def acts(broker: Broker) -> Acts:
         "clock.freeze": lambda: broker.move_clock(clock.freeze),
         "clock.run": lambda: broker.move_clock(clock.run),
     }
+
+
+def _snapshot(broker: Broker) -> str:
+    from emulator.pubsub.storage import dump  # and SQLite, which few servers need
+
+    return as_text(dump(broker))
+
+
+def _restore(broker: Broker, snapshot: str) -> None:
+    from emulator.pubsub.storage import load
+
+    load(broker, as_bytes(snapshot))
 
 
 def _fault(kind: str, code: str | None = None, **rest: Any) -> Fault:  # noqa: ANN401  # JSON

@@ -6,40 +6,60 @@ INVALID_ARGUMENT and not with a stack trace.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from emulator.events import log_event
-from emulator.pubsub import pulling, service_iam, service_publisher, service_schema, service_subscriber, streaming
+from emulator.pubsub import pulling, service_publisher, service_subscriber, streaming
 from emulator.pubsub.ack_refusal import AckRefusal
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.protos import Proto
 from emulator.refusals import Refusal
-from emulator.usage.attribution import Attributed
 
-_SERVICES: Final = (service_publisher, service_subscriber, service_schema, service_iam)
+_RARE: Final = {
+    "google.pubsub.v1.SchemaService": "emulator.pubsub.service_schema",
+    "google.iam.v1.IAMPolicy": "emulator.pubsub.service_iam",
+}
+"""Services that few programs use, and the modules that are imported when they are called."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[bytes, Any], Awaitable[bytes]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 
-def handlers(broker: Broker) -> list[grpc.GenericRpcHandler]:
-    """All services, for ``grpc.aio.Server.add_generic_rpc_handlers``."""
-    found: list[grpc.GenericRpcHandler] = []
-    for service in _SERVICES:
-        methods: dict[str, Any] = {
-            name: grpc.unary_unary_rpc_method_handler(_unary(broker, name, kind, handler))
-            for name, (kind, handler) in service.methods(broker).items()
-        }
-        if service is service_subscriber:
-            methods["Pull"] = grpc.unary_unary_rpc_method_handler(_pull(broker))
-            methods["StreamingPull"] = grpc.stream_stream_rpc_method_handler(_stream(broker))
-        found.append(Attributed(grpc.method_handlers_generic_handler(service.SERVICE, methods)))
-    return found
+class Services(grpc.GenericRpcHandler):
+    """All methods, by their paths."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Each serves the same broker."""
+        self._broker = broker
+        self._rare = dict(_RARE)
+        self._methods: dict[str, Handler] = {}
+        for service in (service_publisher, service_subscriber):
+            self._add(service)
+        path = f"/{service_subscriber.SERVICE}/"
+        self._methods[path + "Pull"] = grpc.unary_unary_rpc_method_handler(_pull(broker))
+        self._methods[path + "StreamingPull"] = grpc.stream_stream_rpc_method_handler(_stream(broker))
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Find a method; gRPC answers UNIMPLEMENTED for None."""
+        path = handler_call_details.method
+        found = self._methods.get(path)
+        if found is None and (rare := self._rare.pop(path[1:].partition("/")[0], None)):
+            self._add(importlib.import_module(rare))
+            found = self._methods.get(path)
+        return found
+
+    def _add(self, service: ModuleType) -> None:
+        for name, (kind, handler) in service.methods(self._broker).items():
+            call: Handler = grpc.unary_unary_rpc_method_handler(_unary(self._broker, name, kind, handler))
+            self._methods[f"/{service.SERVICE}/{name}"] = call
 
 
 def _unary(broker: Broker, name: str, kind: Proto, handler: Callable[[Proto], Proto]) -> Unary:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import Final
 
 from emulator.refusals import invalid
@@ -44,4 +44,4 @@ def project_of(name: str) -> str:
 
 def random_name(project: str, kind: str) -> str:
     """A name for a resource whose creator gave none."""
-    return f"{project}/{kind}/auto-{secrets.token_hex(8)}"
+    return f"{project}/{kind}/auto-{os.urandom(8).hex()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,8 @@ def read_json(kind: Proto, data: bytes) -> None:
 
 @lru_cache(maxsize=64)
 def _compiled(definition: str) -> Proto:
+    import tempfile
+
     compiler = _compiler()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

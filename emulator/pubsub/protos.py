@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from google.iam.v1 import iam_policy_pb2, policy_pb2  # type: ignore[import-untyped]
 from google.protobuf import duration_pb2, empty_pb2, field_mask_pb2, timestamp_pb2
 from google.pubsub_v1.types import pubsub, schema
 
@@ -26,12 +25,6 @@ PublishResponse: Final[Proto] = pubsub.PublishResponse.pb()
 PullResponse: Final[Proto] = pubsub.PullResponse.pb()
 StreamingPullRequest: Final[Proto] = pubsub.StreamingPullRequest.pb()
 StreamingPullResponse: Final[Proto] = pubsub.StreamingPullResponse.pb()
-
-Policy: Final[Proto] = policy_pb2.Policy
-GetIamPolicyRequest: Final[Proto] = iam_policy_pb2.GetIamPolicyRequest
-SetIamPolicyRequest: Final[Proto] = iam_policy_pb2.SetIamPolicyRequest
-TestIamPermissionsRequest: Final[Proto] = iam_policy_pb2.TestIamPermissionsRequest
-TestIamPermissionsResponse: Final[Proto] = iam_policy_pb2.TestIamPermissionsResponse
 
 ACTIVE: Final = 1
 """The state of a topic or a subscription that works."""

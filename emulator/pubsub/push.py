@@ -35,7 +35,8 @@ class Post:
 
     def __init__(self, mint: Tokens | None, report: Report, *, held: bool = False) -> None:
         """``mint(audience, email)`` makes ID tokens and may block; without it none are sent."""
-        self.pusher = Pusher(CachedTokens(mint) if mint else None, MOST_REQUESTS)
+        self._tokens = CachedTokens(mint) if mint else None
+        self._pusher: Pusher | None = None
         self.report = report
         self.held = held
         self._workers = Workers("pubsub-push", MOST_REQUESTS)
@@ -43,9 +44,10 @@ class Post:
     def send(self, target: PushTarget, body: bytes, headers: dict[str, str], settle: Callable[[Outcome], None]) -> None:
         """POST from a thread, then settle on the loop of the caller."""
         loop = asyncio.get_running_loop()
+        pusher = self._pusher = self._pusher or Pusher(self._tokens, MOST_REQUESTS)
 
         def deliver() -> None:
-            outcome = self._post(target, body, headers)
+            outcome = _posted(pusher, target, body, headers)
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(settle, outcome)
 
@@ -53,13 +55,15 @@ class Post:
 
     def close(self) -> None:
         """Wait for nothing: what runs ends with its daemon thread."""
-        self.pusher.close()
+        if self._pusher is not None:
+            self._pusher.close()
 
-    def _post(self, target: PushTarget, body: bytes, headers: dict[str, str]) -> Outcome:
-        try:
-            return self.pusher.post(target, body, headers)
-        except Exception as error:  # noqa: BLE001  whatever ``mint`` raises, the push has failed
-            return Outcome(acked=False, status=0, failure=type(error).__name__)
+
+def _posted(pusher: Pusher, target: PushTarget, body: bytes, headers: dict[str, str]) -> Outcome:
+    try:
+        return pusher.post(target, body, headers)
+    except Exception as error:  # noqa: BLE001  whatever ``mint`` raises, the push has failed
+        return Outcome(acked=False, status=0, failure=type(error).__name__)
 
 
 class PushConsumer:

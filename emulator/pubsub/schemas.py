@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Final
 
 from emulator.pubsub import names
@@ -118,7 +118,7 @@ class Schemas:
         revisions = self.kept[name]
         if len(revisions) >= _MOST_REVISIONS:
             raise failed_precondition(f"A schema has at most {_MOST_REVISIONS} revisions: delete one")
-        stored = Schema(name=name, type_=given.type_, definition=given.definition, revision_id=secrets.token_hex(4))
+        stored = Schema(name=name, type_=given.type_, definition=given.definition, revision_id=os.urandom(4).hex())
         stored.revision_create_time.CopyFrom(timestamp(now))
         revisions.append(stored)
         return stored

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import grpc
 
@@ -21,7 +21,10 @@ from emulator.pubsub.broker import Broker
 from emulator.pubsub.clock import Clock
 from emulator.pubsub.control import SERVICE, PubsubControl, acts
 from emulator.pubsub.push import Post
-from emulator.pubsub.storage import Storage
+from emulator.usage.attribution import Attributed
+
+if TYPE_CHECKING:
+    from emulator.pubsub.storage import Storage
 
 _LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 _SAVE_SECONDS: Final = 0.5
@@ -125,7 +128,7 @@ class PubsubServer(PubsubControl):
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        storage = Storage(self._options.storage) if self._options.storage else None
+        storage = _opened(self._options.storage) if self._options.storage else None
         try:
             server = await self._listen()
             if storage is not None:
@@ -152,7 +155,7 @@ class PubsubServer(PubsubControl):
         ]
         server = grpc.aio.server(options=[*sizes, *keepalive])
         controls = control_handlers(SERVICE, self._acts)
-        server.add_generic_rpc_handlers([*dispatch.handlers(self._broker), controls])
+        server.add_generic_rpc_handlers([Attributed(dispatch.Services(self._broker)), controls])
         self._port = server.add_insecure_port(f"{self._options.host}:{self._options.port}")
         return server
 
@@ -171,3 +174,9 @@ class PubsubServer(PubsubControl):
             storage.write(self._broker)
             storage.close()
         self._post.close()
+
+
+def _opened(file: Path) -> Storage:
+    from emulator.pubsub.storage import Storage
+
+    return Storage(file)

@@ -10,28 +10,24 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from google.iam.v1 import iam_policy_pb2, policy_pb2  # type: ignore[import-untyped]
+
 from emulator.pubsub.broker import Broker
-from emulator.pubsub.protos import (
-    GetIamPolicyRequest,
-    Policy,
-    Proto,
-    SetIamPolicyRequest,
-    TestIamPermissionsRequest,
-    TestIamPermissionsResponse,
-)
+from emulator.pubsub.protos import Proto
 from emulator.pubsub.service_publisher import Method
 from emulator.refusals import invalid, not_found
 
 SERVICE: Final = "google.iam.v1.IAMPolicy"
+Policy: Final[Proto] = policy_pb2.Policy
 _NO_POLICY: Final = b"ACAB"  # what production answers for a resource that never had one
 
 
 def methods(broker: Broker) -> Mapping[str, Method]:
     """Request class and handler by method name."""
     return {
-        "GetIamPolicy": (GetIamPolicyRequest, partial(_get, broker)),
-        "SetIamPolicy": (SetIamPolicyRequest, partial(_set, broker)),
-        "TestIamPermissions": (TestIamPermissionsRequest, partial(_test, broker)),
+        "GetIamPolicy": (iam_policy_pb2.GetIamPolicyRequest, partial(_get, broker)),
+        "SetIamPolicy": (iam_policy_pb2.SetIamPolicyRequest, partial(_set, broker)),
+        "TestIamPermissions": (iam_policy_pb2.TestIamPermissionsRequest, partial(_test, broker)),
     }
 
 
@@ -56,7 +52,7 @@ def _test(broker: Broker, request: Proto) -> Proto:
     for permission in request.permissions:
         if not permission.startswith("pubsub."):
             raise invalid(f"Permission {permission} is not valid for this resource.")
-    return TestIamPermissionsResponse(permissions=request.permissions)
+    return iam_policy_pb2.TestIamPermissionsResponse(permissions=request.permissions)
 
 
 def _check_resource(broker: Broker, resource: str) -> None:

@@ -195,8 +195,10 @@ class _Reader:
         subscription.wake()
 
     def _read_policies(self) -> None:
+        from emulator.pubsub.service_iam import Policy
+
         for name, body in self._of("policy"):
-            self._broker.policies[name] = protos.Policy.FromString(body)
+            self._broker.policies[name] = Policy.FromString(body)
 
     def _of(self, kind: str) -> Iterable[tuple[str, bytes]]:
         return [(name, body) for (found, name), body in self._resources.items() if found == kind]

@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Final
 
-from emulator.pubsub.refusal import invalid
+from emulator.pubsub.refusal import Refused, invalid, not_found
 
 TOPICS: Final = "topics"
 SUBSCRIPTIONS: Final = "subscriptions"
@@ -29,6 +29,12 @@ def check_name(kind: str, name: str) -> None:
     match = _NAME.fullmatch(name)
     if match is None or match["kind"] != kind:
         raise invalid(f"Invalid [{kind}] name: (name={name})")
+
+
+def missing(kind: str, name: str, otherwise: str) -> Refused:
+    """Why nothing has this name; raises Refused at once when nothing could have it."""
+    check_name(kind, name)
+    return not_found(otherwise)
 
 
 def check_project(project: str) -> None:

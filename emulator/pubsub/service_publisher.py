@@ -10,7 +10,7 @@ from emulator.pubsub import names, topics
 from emulator.pubsub.broker import Broker
 from emulator.pubsub.messages import check_publish, check_size
 from emulator.pubsub.protos import Empty, Proto, PublishResponse, Topic, message
-from emulator.pubsub.refusal import already_exists, not_found
+from emulator.pubsub.refusal import already_exists
 from emulator.pubsub.settings import page
 
 SERVICE: Final = "google.pubsub.v1.Publisher"
@@ -62,7 +62,7 @@ def _create(broker: Broker, request: Proto) -> Proto:
 def _update(broker: Broker, request: Proto) -> Proto:
     topic = broker.topics.get(request.topic.name)
     if topic is None:
-        raise not_found("Topic not found.")
+        raise names.missing(names.TOPICS, request.topic.name, "Topic not found.")
     config = topics.updated(topic.config, request.topic, request.update_mask)
     if "schema_settings" in request.update_mask.paths and config.HasField("schema_settings"):
         broker.schemas.check_settings(config.schema_settings)

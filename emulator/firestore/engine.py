@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from emulator.firestore.clock import Clock
@@ -23,6 +24,8 @@ class Engine:
         """Start with what the storage holds, or empty."""
         self.options = options
         self.clock = Clock()
+        self.born = self.clock.now()
+        self.life = secrets.token_bytes(8)
         self.usage = Usage()
         self.faults = Faults()
         self.declared = load_indexes(options.indexes) if options.indexes else Declared()

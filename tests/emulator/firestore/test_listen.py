@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.emulator.firestore.conftest import Serve
 from tests.emulator.firestore.raw import Conversation, RawFirestore, fields, value
 
 Opened = Callable[[], Conversation]
+Connect = Callable[[FirestoreServer], RawFirestore]
 
 
 @pytest.fixture
@@ -142,3 +144,22 @@ def test_a_client_that_goes_away_leaves_nothing_behind(serve: Serve) -> None:
     while len(server._engine.documents.observers) > idle and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(server._engine.documents.observers) == idle
+
+
+@pytest.mark.parametrize("how", ["resume_token", "read_time"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_a_listener_knows_of_an_earlier_life_is_reset(
+    serve: Serve, connect: Connect, tmp_path: Path, how: str, *, stored: bool
+) -> None:
+    storage = tmp_path / "kept.sqlite" if stored else None
+    earlier = serve(storage=storage)
+    firestore = connect(earlier)
+    firestore.commit(firestore.update("c/a", fields(n=1)))
+    stream = firestore.converse("Listen")
+    stream.send(to_query(firestore))
+    current = told(stream)[1]
+    stream.close()
+    earlier.stop()
+    again = connect(serve(storage=storage)).converse("Listen")
+    again.send(to_query(firestore, **{how: getattr(current, how)}))
+    assert told(again)[0] == ["ADD", "RESET", *(["+a"] if stored else []), "CURRENT"]

@@ -40,16 +40,14 @@ def test_a_name_that_nothing_can_have_is_refused_and_not_looked_for(place: Place
             lambda: place.publisher.get_topic(topic=name),
             lambda: place.publisher.delete_topic(topic=name),
             lambda: place.publish(name, "a"),
-            lambda: place.publisher.update_topic(topic={"name": name}, update_mask={"paths": ["labels"]}),
+            lambda: place.publisher.update_topic(request={"topic": {"name": name}}),
             lambda: place.subscription(name),
         ],
         "subscriptions": [
             lambda: place.subscriber.pull(subscription=name, max_messages=1),
             lambda: place.subscriber.get_subscription(subscription=name),
             lambda: place.subscriber.acknowledge(subscription=name, ack_ids=["a"]),
-            lambda: place.subscriber.update_subscription(
-                subscription={"name": name}, update_mask={"paths": ["labels"]}
-            ),
+            lambda: place.subscriber.update_subscription(request={"subscription": {"name": name}}),
         ],
         "snapshots": [lambda: place.subscriber.get_snapshot(snapshot=name)],
         "schemas": [lambda: place.schemas.get_schema(name=name)],

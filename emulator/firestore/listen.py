@@ -81,7 +81,7 @@ class Listener:
         return [*answers, self._snapshot(read_time)] if answers else []
 
     def _take(self, request: Message) -> list[bytes]:
-        database = parse_database(request.database)
+        database = parse_database(request.database or self._database)
         if self._database and database != self._database:
             raise invalid("A stream listens to one database.")
         self._database = database

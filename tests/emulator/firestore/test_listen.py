@@ -163,3 +163,38 @@ def test_what_a_listener_knows_of_an_earlier_life_is_reset(
     again = connect(serve(storage=storage)).converse("Listen")
     again.send(to_query(firestore, **{how: getattr(current, how)}))
     assert told(again)[0] == ["ADD", "RESET", *(["+a"] if stored else []), "CURRENT"]
+
+
+def test_only_the_first_request_of_a_stream_must_name_the_database(
+    firestore: RawFirestore, open_stream: Opened
+) -> None:
+    stream = open_stream()
+    stream.send(to_query(firestore))
+    told(stream)
+    second = to_query(firestore, target_id=2)
+    second.ClearField("database")
+    stream.send(second)
+    assert told(stream)[0] == ["ADD", "CURRENT"]
+
+
+def test_a_document_of_another_database_cannot_be_listened_to(firestore: RawFirestore, open_stream: Opened) -> None:
+    stream = open_stream()
+    strange = firestore.name("c/a").replace("(default)", "other")
+    target = {"target_id": 1, "documents": {"documents": [strange]}}
+    stream.send(p.ListenRequest(database=firestore.database, add_target=target))
+    change = stream.receive().target_change
+    assert (change.target_change_type, change.cause.code) == (p.TargetChange.REMOVE, 3)
+    assert strange in change.cause.message
+
+
+def test_a_silent_listener_that_pings_is_not_hung_up_on(shared_server: FirestoreServer) -> None:
+    pinging = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
+    client = RawFirestore(shared_server.address, "test", pinging)
+    stream = client.converse("Listen")
+    stream.send(to_query(client))
+    told(stream)
+    time.sleep(3.5)  # the fourth ping is the first that may be one too many
+    stream.send(to_query(client, target_id=2))
+    assert told(stream)[0] == ["ADD", "CURRENT"]
+    stream.close()
+    client.close()

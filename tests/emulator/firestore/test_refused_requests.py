@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import text_format
 
@@ -133,7 +134,7 @@ def test_a_database_that_has_no_such_name(firestore: RawFirestore, database: str
 def test_a_write_stream_that_breaks_the_protocol(firestore: RawFirestore) -> None:
     for requests in (
         [p.WriteRequest(database=firestore.database, writes=[firestore.update("c/a")])],
-        [p.WriteRequest(database=firestore.database), p.WriteRequest(writes=[firestore.update("c/a")])],
+        [p.WriteRequest(database=firestore.database), p.WriteRequest(database="projects/p/databases/other")],
     ):
         stream = firestore.converse("Write")
         for each in requests:
@@ -179,3 +180,10 @@ def test_the_clock_can_stand_still_and_commits_still_come_later(serve: Serve, co
     assert (first.seconds, second.seconds) == (2_000_000_000, 2_000_000_000)
     assert second.nanos - first.nanos == 1_000
     server.clock.run()
+
+
+def test_pipelines_are_named_in_their_refusal(firestore: RawFirestore) -> None:
+    call: Any = firestore.channel.unary_stream("/google.firestore.v1.Firestore/ExecutePipeline")
+    with pytest.raises(grpc.RpcError, match="This emulator has no pipelines") as caught:
+        next(call(b"", timeout=20.0))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

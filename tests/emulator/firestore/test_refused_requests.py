@@ -63,6 +63,7 @@ def last_of_two(stream: Conversation) -> Any:
         f"where {{ composite_filter {{ filters {{ unary_filter {{ {FIELD} op: IS_NULL }} }} }} }}",
         "where { composite_filter { op: AND filters { } } }",
         "find_nearest { vector_field { field_path: 'v' } query_vector { integer_value: 1 } }",
+        f"where {{ field_filter {{ {FIELD} op: GREATER_THAN {ONE} }} }} start_at {{ values {{ integer_value: 1 }} }}",
     ],
     ids=count(),
 )

@@ -161,6 +161,8 @@ def parse_query(parent: Name, message: Message, aggregated: Sequence[FieldPath] 
         raise invalid("limit is negative")
     if message.offset < 0:
         raise invalid("offset is negative")
+    if message.HasField("find_nearest") and (limit is not None or message.offset):
+        raise invalid("A query limit or offset cannot be used with find_nearest, which has a limit of its own.")
     return Query(
         parent=parent,
         collection_id=selector.collection_id,

@@ -21,6 +21,9 @@ from tests.emulator.firestore.test_reads import ids, over, where
 Connect = Callable[[FirestoreServer], RawFirestore]
 FIELD = "field { field_path: 'a' }"
 ONE = "value { integer_value: 1 }"
+NEAR = """find_nearest { vector_field { field_path: 'v' } distance_measure: EUCLIDEAN limit { value: 1 } query_vector {
+    map_value { fields { key: '__type__' value { string_value: '__vector__' } }
+                fields { key: 'value' value { array_value { values { double_value: 1 } } } } } } }"""
 ELEVEN = f"value {{ array_value {{ {'values { integer_value: 1 }' * 11} }} }}"
 
 
@@ -63,6 +66,8 @@ def last_of_two(stream: Conversation) -> Any:
         f"where {{ composite_filter {{ filters {{ unary_filter {{ {FIELD} op: IS_NULL }} }} }} }}",
         "where { composite_filter { op: AND filters { } } }",
         "find_nearest { vector_field { field_path: 'v' } query_vector { integer_value: 1 } }",
+        f"{NEAR} limit {{ value: 1 }}",
+        f"{NEAR} offset: 1",
         f"where {{ field_filter {{ {FIELD} op: GREATER_THAN {ONE} }} }} start_at {{ values {{ integer_value: 1 }} }}",
     ],
     ids=count(),
@@ -96,6 +101,8 @@ def test_keys_cannot_be_scanned_backwards(firestore: RawFirestore) -> None:
         "aggregations { count { up_to { value: 0 } } }",
         "aggregations { alias: 'a' count { } } aggregations { alias: 'a' count { } }",
         "aggregations { sum { field { field_path: '' } } }",
+        "aggregations { sum { field { field_path: '__name__' } } }",
+        "aggregations { alias: '__a__' count { } }",
         "aggregations { count { } }" * 6,
     ],
     ids=count(),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from emulator.firestore.documents import Stored
-from emulator.firestore.names import FieldPath, parse_field_path
+from emulator.firestore.filters import NAME
+from emulator.firestore.names import FieldPath, parse_field_path, reserved
 from emulator.firestore.protocol import AggregationResult, Message, Value
 from emulator.firestore.values import NULL_VALUE, field_at, number_value, numeric, sum_of
 from emulator.refusals import invalid
@@ -71,8 +72,12 @@ def _parse(message: Message, alias: str) -> Aggregation:
     operator = message.WhichOneof("operator")
     if operator is None:
         raise invalid("Aggregation operator must be specified.")
+    if reserved(alias):
+        raise invalid(f'The alias "{alias}" is reserved.')
     if operator != "count":
         path = parse_field_path(getattr(message, operator).field.field_path)
+        if path == NAME:
+            raise invalid("Aggregations are not supported for the property: __name__")
         return Aggregation(alias, operator, path, None)
     up_to = message.count.up_to.value if message.count.HasField("up_to") else None
     if up_to is not None and up_to <= 0:

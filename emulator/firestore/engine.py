@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Sequence
 
 from grpc import StatusCode
 
-from emulator.firestore.clock import Clock
+from emulator.firestore.clock import MICROS, Clock
 from emulator.firestore.documents import Documents
 from emulator.firestore.faults import Faults
 from emulator.firestore.indexes import Declared, load_indexes, require_index
@@ -14,6 +16,7 @@ from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.query import Query
 from emulator.firestore.storage import Storage, from_bytes, stored_from, to_bytes
 from emulator.firestore.transactions import CommitOutcome, Transactions
+from emulator.firestore.transforms import MILLISECOND
 from emulator.firestore.usage import Usage
 from emulator.firestore.writes import Kind, PlannedWrite
 from emulator.refusals import Refusal
@@ -26,6 +29,8 @@ class Engine:
         """Start with what the storage holds, or empty."""
         self.options = options
         self.clock = Clock()
+        self.born = self.clock.now()
+        self.life = os.urandom(8)
         self.usage = Usage()
         self.faults = Faults()
         self.declared = load_indexes(options.indexes) if options.indexes else Declared()
@@ -42,6 +47,7 @@ class Engine:
         self, method: str, database: str, writes: Sequence[PlannedWrite], transaction: bytes
     ) -> CommitOutcome:
         """Do all writes or none, and count them. Raises Refusal."""
+        await self._next_server_timestamp(database, writes)
         try:
             done = await self.transactions.commit(database, writes, transaction)
         except Refusal as refusal:
@@ -52,6 +58,16 @@ class Engine:
         updated, deleted, verified = map(kinds.count, (Kind.UPDATE, Kind.DELETE, Kind.VERIFY))
         self.usage.wrote(method, writes=updated, deletes=deleted, verified=verified)
         return done
+
+    async def _next_server_timestamp(self, database: str, writes: Sequence[PlannedWrite]) -> None:
+        """Let a document's next server timestamp, which has milliseconds, differ from its last one."""
+        paths = {write.name.path for write in writes if any(each.timed for each in write.transforms)}
+        if paths:
+            found = self.documents.database(database)
+            latest = max((before.updated for path in paths if (before := found.read(path))), default=0)
+            wait = latest - latest % MILLISECOND + MILLISECOND - self.clock.now()
+            if 0 < wait <= MILLISECOND:
+                await asyncio.sleep(wait / MICROS)
 
     def require_index(self, query: Query) -> None:
         """Refuse a query that needs an index which is not declared, if that is wanted. Raises Refusal."""

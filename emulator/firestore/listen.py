@@ -21,8 +21,8 @@ from emulator.firestore.targets import NamedDocuments, QueriedDocuments, Source,
 from emulator.firestore.values import micros, timestamp_of
 from emulator.refusals import Refusal, invalid
 
-_TOKEN: Final = b"t"
-_TOKEN_BYTES: Final = 9
+_TIME_BYTES: Final = 8
+_NEVER: Final = -1
 
 
 class Listener:
@@ -82,7 +82,7 @@ class Listener:
         return [*answers, self._snapshot(read_time)] if answers else []
 
     def _take(self, request: Message) -> list[bytes]:
-        database = parse_database(request.database)
+        database = parse_database(request.database or self._database)
         if self._database and database != self._database:
             raise invalid("A stream listens to one database.")
         self._database = database
@@ -112,7 +112,7 @@ class Listener:
             answers.append(_change(TargetChange.RESET, number))
         told = target.first(read_time, resumed=resumed)
         self._engine.usage.read("Listen", told.reads)
-        answers += [*told.answers, _change(TargetChange.CURRENT, number, read_time), self._snapshot(read_time)]
+        answers += [*told.answers, self._moment(TargetChange.CURRENT, read_time, number), self._snapshot(read_time)]
         if message.once:
             answers.append(_change(TargetChange.REMOVE, number))
         else:
@@ -134,13 +134,16 @@ class Listener:
         return QueriedDocuments(database, query)
 
     def _since(self, message: Message) -> int | None:
+        """When the listener was last told all; a time that cannot be resumed from if that was in another life."""
         which = message.WhichOneof("resume_type")
         if which == "read_time":
-            return micros(message.read_time)
+            time = micros(message.read_time)
+            return time if time >= self._engine.born else _NEVER
         token = message.resume_token if which == "resume_token" else b""
         if not token:
             return None
-        return int.from_bytes(token[1:]) if len(token) == _TOKEN_BYTES and token.startswith(_TOKEN) else -1
+        life, stamp = token[:-_TIME_BYTES], token[-_TIME_BYTES:]
+        return int.from_bytes(stamp) if life == self._engine.life else _NEVER
 
     def _resume(self, target: Target, since: int) -> bool:
         try:
@@ -151,17 +154,22 @@ class Listener:
 
     def _snapshot(self, read_time: int) -> bytes:
         """Tell that all targets together are as the database was at a time."""
-        return _change(TargetChange.NO_CHANGE, None, read_time)
+        return self._moment(TargetChange.NO_CHANGE, read_time)
+
+    def _moment(self, kind: int, read_time: int, *targets: int) -> bytes:
+        """Tell a time, and the token with which a listener resumes from it."""
+        change = TargetChange(target_change_type=kind, target_ids=targets, read_time=timestamp_of(read_time))
+        change.resume_token = self._engine.life + read_time.to_bytes(_TIME_BYTES)
+        return _wire(change)
 
 
-def _change(kind: int, target: int | None, read_time: int | None = None, cause: Refusal | None = None) -> bytes:
-    change = TargetChange(target_change_type=kind)
-    if target is not None:
-        change.target_ids.append(target)
-    if read_time is not None:
-        change.read_time.CopyFrom(timestamp_of(read_time))
-        change.resume_token = _TOKEN + read_time.to_bytes(_TOKEN_BYTES - 1)
+def _change(kind: int, target: int, cause: Refusal | None = None) -> bytes:
+    change = TargetChange(target_change_type=kind, target_ids=[target])
     if cause:
         change.cause.CopyFrom(Status(code=cause.number, message=cause.message))
+    return _wire(change)
+
+
+def _wire(change: Message) -> bytes:
     wire: bytes = ListenResponse(target_change=change).SerializeToString()
     return wire

@@ -44,6 +44,7 @@ _UNARY: Final = (
     "BatchWrite",
     "PartitionQuery",
 )
+_NO_PIPELINES: Final = "This emulator has no pipelines (ExecutePipeline); use RunQuery and RunAggregationQuery."
 _STREAMED: Final = ("BatchGetDocuments", "RunQuery", "RunAggregationQuery")
 
 
@@ -54,6 +55,7 @@ def handlers(engine: Engine) -> grpc.GenericRpcHandler:
     table |= {name: _streamed(engine, name, getattr(reads, name)) for name in _STREAMED}
     table["Listen"] = _both_ways(engine, "Listen", lambda requests: Listener(engine).run(requests))
     table["Write"] = _both_ways(engine, "Write", lambda requests: write_stream(engine, requests))
+    table["ExecutePipeline"] = grpc.unary_stream_rpc_method_handler(_no_pipelines)
     return Attributed(grpc.method_handlers_generic_handler(SERVICE, table))
 
 
@@ -94,6 +96,11 @@ def _streamed(engine: Engine, name: str, method: Stream) -> Handler:
             await context.abort(refusal.code, refusal.message)
 
     return grpc.unary_stream_rpc_method_handler(answer)
+
+
+async def _no_pipelines(_request: bytes, context: Context) -> AsyncIterator[bytes]:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NO_PIPELINES)
+    yield b""
 
 
 def _both_ways(engine: Engine, name: str, method: BothWays) -> Handler:

@@ -195,14 +195,16 @@ def parse_query(parent: Name, message: Message, aggregated: Sequence[FieldPath] 
         raise invalid("limit is negative")
     if message.offset < 0:
         raise invalid("offset is negative")
+    if message.HasField("find_nearest") and (limit is not None or message.offset):
+        raise invalid("A query limit or offset cannot be used with find_nearest, which has a limit of its own.")
     return Query(
         parent=parent,
         collection_id=selector.collection_id,
         everywhere=bool(selector.all_descendants),
         where=where,
         orders=orders,
-        start=_bound(message.start_at, orders, parent) if message.HasField("start_at") else None,
-        end=_bound(message.end_at, orders, parent) if message.HasField("end_at") else None,
+        start=_bound(message.start_at, orders[:explicit], parent) if message.HasField("start_at") else None,
+        end=_bound(message.end_at, orders[:explicit], parent) if message.HasField("end_at") else None,
         offset=int(message.offset),
         limit=limit,
         mask=_mask(message),

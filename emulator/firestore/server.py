@@ -23,6 +23,12 @@ from emulator.firestore.ttl import sweep
 _GRACE_SECONDS: Final = 0.2
 _ROOM: Final = 1024 * 1024
 """Requests a little too large still arrive, so that they can be refused by name."""
+_KEEPALIVE: Final = (
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+"""Mobile clients ping a silent Listen stream every 30 seconds; gRPC's default hangs up on them for that."""
 
 _T = TypeVar("_T")
 
@@ -36,6 +42,7 @@ async def serving(engine: Engine) -> AsyncIterator[int]:
             ("grpc.max_receive_message_length", LARGEST_REQUEST + _ROOM),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
+            *_KEEPALIVE,
         ]
     )
     server.add_generic_rpc_handlers((handlers(engine), control_handlers(SERVICE, acts(engine))))
@@ -48,7 +55,14 @@ async def serving(engine: Engine) -> AsyncIterator[int]:
         if sweeping:
             sweeping.cancel()
         await server.stop(_GRACE_SECONDS)
+        await _ended(asyncio.all_tasks() - {asyncio.current_task()})
         engine.close()
+
+
+async def _ended(calls: set[asyncio.Task[Any]]) -> None:
+    """Let cancelled calls clean up: gRPC stops without waiting for that, and Python would report each on stderr."""
+    if calls:
+        await asyncio.wait(calls, timeout=_GRACE_SECONDS)
 
 
 async def _sweep(engine: Engine) -> None:

@@ -48,7 +48,10 @@ class NamedDocuments:
     def __init__(self, database: Database, names: Iterable[str]) -> None:
         """Check the names. Raises Refusal."""
         self._database = database
-        self.paths = [parse_document(name).path for name in names]
+        parsed = [parse_document(name) for name in names]
+        if strange := next((name for name in parsed if name.database != database.name), None):
+            raise invalid(f'The document "{strange}" is not in the database "{database.name}" of the request.')
+        self.paths = [name.path for name in parsed]
         if not self.paths:
             raise invalid("A documents target must name at least one document.")
 

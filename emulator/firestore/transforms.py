@@ -23,17 +23,21 @@ from emulator.firestore.values import (
 )
 from emulator.refusals import invalid
 
-_MILLISECOND: Final = 1000
+MILLISECOND: Final = 1000
 Applied: TypeAlias = tuple[Message, Message]
 Step: TypeAlias = Callable[[Message | None, int], Applied]
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One transform of one field; ``apply(before, time)`` returns the value after and the transform result."""
+    """One transform of one field; ``apply(before, time)`` returns the value after and the transform result.
+
+    ``timed`` says that the value is the time.
+    """
 
     path: FieldPath
     apply: Step
+    timed: bool
 
 
 def parse_transform(message: Message) -> Transform:
@@ -42,7 +46,7 @@ def parse_transform(message: Message) -> Transform:
     operation = message.WhichOneof("transform_type")
     if operation is None:
         raise invalid("Operation type must be specified for field transformation.")
-    return Transform(path, _OPERATIONS[operation](message))
+    return Transform(path, _OPERATIONS[operation](message), operation == "set_to_server_value")
 
 
 def _server_timestamp(message: Message) -> Step:
@@ -50,7 +54,7 @@ def _server_timestamp(message: Message) -> Step:
         raise invalid("Operation type must be specified for field transformation.")
 
     def apply(_before: Message | None, time: int) -> Applied:
-        after = Value(timestamp_value=timestamp_of(time - time % _MILLISECOND))
+        after = Value(timestamp_value=timestamp_of(time - time % MILLISECOND))
         return after, after
 
     return apply

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from emulator.firestore.names import FieldPath, parse_field_path
+from emulator.firestore.names import FieldPath, parse_field_path, reserved
 from emulator.firestore.protocol import Message, StructuredQuery
 from emulator.firestore.values import check_value, field_at, is_vector, vector_of
 from emulator.refusals import invalid
@@ -32,10 +32,10 @@ class Nearest:
     result_field: FieldPath | None
 
     def rank(self, candidates: Iterable[tuple[_T, Mapping[str, Message]]]) -> list[tuple[_T, float]]:
-        """Those that have a vector of the same dimension, the nearest first, at most ``limit``."""
+        """Those that have a vector of the same dimension, the nearest first, those without an angle last."""
         measured = [(each, distance) for each, fields in candidates if (distance := self._distance(fields)) is not None]
-        farther_first = self.measure == "DOT_PRODUCT"
-        measured.sort(key=lambda pair: pair[1], reverse=farther_first)
+        sign = -1 if self.measure == "DOT_PRODUCT" else 1
+        measured.sort(key=lambda pair: (math.isnan(pair[1]), sign * pair[1]))
         return measured[: self.limit]
 
     def _distance(self, fields: Mapping[str, Message]) -> float | None:
@@ -46,7 +46,7 @@ class Nearest:
         if len(vector) != len(self.vector):
             return None
         distance = _MEASURES[self.measure](self.vector, vector)
-        if distance is None or self.threshold is None:
+        if self.threshold is None:
             return distance
         near = distance >= self.threshold if self.measure == "DOT_PRODUCT" else distance <= self.threshold
         return distance if near else None
@@ -69,21 +69,28 @@ def parse_nearest(message: Message) -> Nearest:
         measure=measures.Name(message.distance_measure),
         limit=int(message.limit.value),
         threshold=message.distance_threshold.value if message.HasField("distance_threshold") else None,
-        result_field=parse_field_path(message.distance_result_field) if message.distance_result_field else None,
+        result_field=_result_field(message.distance_result_field) if message.distance_result_field else None,
     )
 
 
-def _cosine(left: Iterable[float], right: Iterable[float]) -> float | None:
+def _result_field(text: str) -> FieldPath:
+    path = parse_field_path(text)
+    if strange := next(filter(reserved, path), None):
+        raise invalid(f'The distance_result_field "{strange}" is reserved.')
+    return path
+
+
+def _cosine(left: Iterable[float], right: Iterable[float]) -> float:
     left, right = tuple(left), tuple(right)
     lengths = math.hypot(*left) * math.hypot(*right)
-    return 1.0 - _dot(left, right) / lengths if lengths else None
+    return 1.0 - _dot(left, right) / lengths if lengths else math.nan
 
 
 def _dot(left: Iterable[float], right: Iterable[float]) -> float:
     return math.fsum(a * b for a, b in zip(left, right, strict=True))
 
 
-_MEASURES: Final[Mapping[str, Callable[[tuple[float, ...], list[float]], float | None]]] = {
+_MEASURES: Final[Mapping[str, Callable[[tuple[float, ...], list[float]], float]]] = {
     "EUCLIDEAN": math.dist,
     "COSINE": _cosine,
     "DOT_PRODUCT": _dot,

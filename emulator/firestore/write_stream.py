@@ -38,8 +38,6 @@ async def write_stream(engine: Engine, requests: AsyncIterator[bytes]) -> AsyncG
 async def _committed(engine: Engine, database: str, request: Message) -> Message:
     if request.database and request.database != database:
         raise invalid("A stream writes to one database.")
-    if not request.stream_token:
-        raise invalid("stream_token must be set in every request but the first.")
     writes = [plan_write(write, database) for write in request.writes]
     done = await engine.commit("Write", database, writes, b"")
     return WriteResponse(write_results=done.results, commit_time=timestamp_of(done.commit.time))

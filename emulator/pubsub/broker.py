@@ -19,7 +19,7 @@ from emulator.pubsub.snapshots import Snapshot
 from emulator.pubsub.subscriptions import Subscription, Surroundings
 from emulator.pubsub.topics import LiveTopic
 from emulator.pubsub.usage import Usage
-from emulator.refusals import failed_precondition, not_found
+from emulator.refusals import failed_precondition
 from emulator.usage.attribution import current_trace
 
 _SWEEP_SECONDS: Final = 10.0
@@ -73,15 +73,15 @@ class Broker:
 
     def topic(self, name: str) -> LiveTopic:
         """A topic that exists, or Refusal."""
-        return _existing(self.topics, name, "Topic not found")
+        return _existing(self.topics, names.TOPICS, name, "Topic not found")
 
     def subscription(self, name: str) -> Subscription:
         """A subscription that exists, or Refusal."""
-        return _existing(self.subscriptions, name, "Subscription does not exist")
+        return _existing(self.subscriptions, names.SUBSCRIPTIONS, name, "Subscription does not exist")
 
     def snapshot(self, name: str) -> Snapshot:
         """A snapshot that exists, or Refusal."""
-        return _existing(self.snapshots, name, "Snapshot does not exist")
+        return _existing(self.snapshots, names.SNAPSHOTS, name, "Snapshot does not exist")
 
     def publish(self, topic: LiveTopic, wires: Iterable[Proto]) -> list[str]:
         """Take what a call publishes, and return the ids."""
@@ -227,8 +227,8 @@ class Broker:
         self.timers.at(now + _SWEEP_SECONDS, self._sweep)
 
 
-def _existing(kept: dict[str, _Kept], name: str, otherwise: str) -> _Kept:
+def _existing(kept: dict[str, _Kept], kind: str, name: str, otherwise: str) -> _Kept:
     found = kept.get(name)
     if found is None:
-        raise not_found(otherwise)
+        raise names.missing(kind, name, otherwise)
     return found

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Final
 
-from emulator.refusals import invalid
+from emulator.refusals import Refusal, invalid, not_found
 
 TOPICS: Final = "topics"
 SUBSCRIPTIONS: Final = "subscriptions"
@@ -29,6 +29,12 @@ def check_name(kind: str, name: str) -> None:
     match = _NAME.fullmatch(name)
     if match is None or match["kind"] != kind:
         raise invalid(f"Invalid [{kind}] name: (name={name})")
+
+
+def missing(kind: str, name: str, otherwise: str) -> Refusal:
+    """Why nothing has this name; raises Refusal at once when nothing could have it."""
+    check_name(kind, name)
+    return not_found(otherwise)
 
 
 def check_project(project: str) -> None:

@@ -64,7 +64,7 @@ class Schemas:
         """All revisions of a schema, oldest first."""
         found = self.kept.get(name)
         if found is None:
-            raise not_found(f"Schema not found: {name}")
+            raise names.missing(names.SCHEMAS, name, f"Schema not found: {name}")
         return found
 
     def delete(self, name: str) -> None:

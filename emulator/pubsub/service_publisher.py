@@ -11,7 +11,7 @@ from emulator.pubsub.broker import Broker
 from emulator.pubsub.messages import check_publish, check_size
 from emulator.pubsub.protos import Empty, Proto, PublishResponse, Topic, message
 from emulator.pubsub.settings import page
-from emulator.refusals import already_exists, not_found
+from emulator.refusals import already_exists
 
 SERVICE: Final = "google.pubsub.v1.Publisher"
 Method = tuple[Proto, Callable[[Proto], Proto]]
@@ -62,7 +62,7 @@ def _create(broker: Broker, request: Proto) -> Proto:
 def _update(broker: Broker, request: Proto) -> Proto:
     topic = broker.topics.get(request.topic.name)
     if topic is None:
-        raise not_found("Topic not found.")
+        raise names.missing(names.TOPICS, request.topic.name, "Topic not found.")
     config = topics.updated(topic.config, request.topic, request.update_mask)
     if "schema_settings" in request.update_mask.paths and config.HasField("schema_settings"):
         broker.schemas.check_settings(config.schema_settings)

@@ -54,7 +54,7 @@ def _create(broker: Broker, request: Proto) -> Proto:
         raise already_exists("Subscription already exists")
     topic = broker.topics.get(request.topic)
     if topic is None:
-        raise not_found("Subscription topic does not exist")
+        raise names.missing(names.TOPICS, request.topic, "Subscription topic does not exist")
     config = subscription_rules.completed(request)
     _check_dead_letter_topic(broker, config)
     if topic.retention:
@@ -69,7 +69,7 @@ def _get(broker: Broker, name: str) -> Proto:
 def _update(broker: Broker, request: Proto) -> Proto:
     subscription = broker.subscriptions.get(request.subscription.name)
     if subscription is None:
-        raise not_found("Subscription not found.")
+        raise names.missing(names.SUBSCRIPTIONS, request.subscription.name, "Subscription not found.")
     config = subscription_rules.updated(subscription.config, request.subscription, request.update_mask)
     if "dead_letter_policy" in request.update_mask.paths:
         _check_dead_letter_topic(broker, config)

@@ -145,7 +145,7 @@ def test_a_connection_is_kept_but_not_used_again_once_its_server_may_be_closing_
     for _ in range(3):
         assert pusher.push(endpoint.target(), MESSAGE, 1).acked
     assert endpoint.connections == 1
-    monkeypatch.setattr("emulator.delivery.push._MOST_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr("emulator.delivery.connections._MOST_IDLE_SECONDS", 0.05)
     time.sleep(0.1)
     assert pusher.push(endpoint.target(), MESSAGE, 1).acked
     assert endpoint.connections == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -27,8 +27,8 @@ class Refused(Exception):
 class RawFirestore:
     """One database of one server."""
 
-    def __init__(self, address: str, project: str) -> None:
-        self.channel = grpc.insecure_channel(address)
+    def __init__(self, address: str, project: str, options: Sequence[tuple[str, int]] = ()) -> None:
+        self.channel = grpc.insecure_channel(address, options=options)
         self.database = f"projects/{project}/databases/(default)"
         self.root = f"{self.database}/documents"
         self.metadata = [("authorization", "Bearer owner")]

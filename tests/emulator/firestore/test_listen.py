@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.emulator.firestore.conftest import Serve
 from tests.emulator.firestore.raw import Conversation, RawFirestore, fields, value
 
 Opened = Callable[[], Conversation]
+Connect = Callable[[FirestoreServer], RawFirestore]
 
 
 @pytest.fixture
@@ -142,3 +144,57 @@ def test_a_client_that_goes_away_leaves_nothing_behind(serve: Serve) -> None:
     while len(server._engine.documents.observers) > idle and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(server._engine.documents.observers) == idle
+
+
+@pytest.mark.parametrize("how", ["resume_token", "read_time"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_a_listener_knows_of_an_earlier_life_is_reset(
+    serve: Serve, connect: Connect, tmp_path: Path, how: str, *, stored: bool
+) -> None:
+    storage = tmp_path / "kept.sqlite" if stored else None
+    earlier = serve(storage=storage)
+    firestore = connect(earlier)
+    firestore.commit(firestore.update("c/a", fields(n=1)))
+    stream = firestore.converse("Listen")
+    stream.send(to_query(firestore))
+    current = told(stream)[1]
+    stream.close()
+    earlier.stop()
+    again = connect(serve(storage=storage)).converse("Listen")
+    again.send(to_query(firestore, **{how: getattr(current, how)}))
+    assert told(again)[0] == ["ADD", "RESET", *(["+a"] if stored else []), "CURRENT"]
+
+
+def test_only_the_first_request_of_a_stream_must_name_the_database(
+    firestore: RawFirestore, open_stream: Opened
+) -> None:
+    stream = open_stream()
+    stream.send(to_query(firestore))
+    told(stream)
+    second = to_query(firestore, target_id=2)
+    second.ClearField("database")
+    stream.send(second)
+    assert told(stream)[0] == ["ADD", "CURRENT"]
+
+
+def test_a_document_of_another_database_cannot_be_listened_to(firestore: RawFirestore, open_stream: Opened) -> None:
+    stream = open_stream()
+    strange = firestore.name("c/a").replace("(default)", "other")
+    target = {"target_id": 1, "documents": {"documents": [strange]}}
+    stream.send(p.ListenRequest(database=firestore.database, add_target=target))
+    change = stream.receive().target_change
+    assert (change.target_change_type, change.cause.code) == (p.TargetChange.REMOVE, 3)
+    assert strange in change.cause.message
+
+
+def test_a_silent_listener_that_pings_is_not_hung_up_on(shared_server: FirestoreServer) -> None:
+    pinging = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
+    client = RawFirestore(shared_server.address, "test", pinging)
+    stream = client.converse("Listen")
+    stream.send(to_query(client))
+    told(stream)
+    time.sleep(3.5)  # the fourth ping is the first that may be one too many
+    stream.send(to_query(client, target_id=2))
+    assert told(stream)[0] == ["ADD", "CURRENT"]
+    stream.close()
+    client.close()

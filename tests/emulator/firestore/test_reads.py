@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -129,6 +130,28 @@ def test_nearest_neighbours_by_every_measure(firestore: RawFirestore, measure: i
     found = firestore.query(query)
     assert ids(found) == expected
     assert found[0].fields["distance"].double_value == {1: 0.0, 2: pytest.approx(0.0), 3: 9.0}[measure]
+
+
+def nearest_by_angle(result_field: str) -> Any:
+    query = over()
+    query.find_nearest.vector_field.field_path = "v"
+    query.find_nearest.query_vector.CopyFrom(vector(1.0, 0.0))
+    query.find_nearest.distance_measure, query.find_nearest.limit.value = 2, 9
+    query.find_nearest.distance_result_field = result_field
+    return query
+
+
+def test_a_vector_without_a_direction_is_the_farthest_by_angle(firestore: RawFirestore) -> None:
+    vectors = {"a": (0.0, 0.0), "b": (-1.0, 0.0), "c": (1.0, 0.0)}
+    firestore.commit(*[firestore.update(f"c/{name}", {"v": vector(*numbers)}) for name, numbers in vectors.items()])
+    found = firestore.query(nearest_by_angle("distance"))
+    assert ids(found) == "cba"
+    assert math.isnan(found[-1].fields["distance"].double_value)
+
+
+def test_a_distance_is_not_put_into_a_reserved_field(firestore: RawFirestore) -> None:
+    with pytest.raises(Refused, match=r"INVALID_ARGUMENT.*__x__"):
+        firestore.query(nearest_by_angle("__x__"))
 
 
 def test_explain_tells_the_index_and_what_was_read(numbered: RawFirestore) -> None:

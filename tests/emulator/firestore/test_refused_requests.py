@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import text_format
 
@@ -20,6 +21,9 @@ from tests.emulator.firestore.test_reads import ids, over, where
 Connect = Callable[[FirestoreServer], RawFirestore]
 FIELD = "field { field_path: 'a' }"
 ONE = "value { integer_value: 1 }"
+NEAR = """find_nearest { vector_field { field_path: 'v' } distance_measure: EUCLIDEAN limit { value: 1 } query_vector {
+    map_value { fields { key: '__type__' value { string_value: '__vector__' } }
+                fields { key: 'value' value { array_value { values { double_value: 1 } } } } } } }"""
 ELEVEN = f"value {{ array_value {{ {'values { integer_value: 1 }' * 11} }} }}"
 
 
@@ -62,6 +66,9 @@ def last_of_two(stream: Conversation) -> Any:
         f"where {{ composite_filter {{ filters {{ unary_filter {{ {FIELD} op: IS_NULL }} }} }} }}",
         "where { composite_filter { op: AND filters { } } }",
         "find_nearest { vector_field { field_path: 'v' } query_vector { integer_value: 1 } }",
+        f"{NEAR} limit {{ value: 1 }}",
+        f"{NEAR} offset: 1",
+        f"where {{ field_filter {{ {FIELD} op: GREATER_THAN {ONE} }} }} start_at {{ values {{ integer_value: 1 }} }}",
     ],
     ids=count(),
 )
@@ -94,6 +101,8 @@ def test_keys_cannot_be_scanned_backwards(firestore: RawFirestore) -> None:
         "aggregations { count { up_to { value: 0 } } }",
         "aggregations { alias: 'a' count { } } aggregations { alias: 'a' count { } }",
         "aggregations { sum { field { field_path: '' } } }",
+        "aggregations { sum { field { field_path: '__name__' } } }",
+        "aggregations { alias: '__a__' count { } }",
         "aggregations { count { } }" * 6,
     ],
     ids=count(),
@@ -133,7 +142,7 @@ def test_a_database_that_has_no_such_name(firestore: RawFirestore, database: str
 def test_a_write_stream_that_breaks_the_protocol(firestore: RawFirestore) -> None:
     for requests in (
         [p.WriteRequest(database=firestore.database, writes=[firestore.update("c/a")])],
-        [p.WriteRequest(database=firestore.database), p.WriteRequest(writes=[firestore.update("c/a")])],
+        [p.WriteRequest(database=firestore.database), p.WriteRequest(database="projects/p/databases/other")],
     ):
         stream = firestore.converse("Write")
         for each in requests:
@@ -179,3 +188,10 @@ def test_the_clock_can_stand_still_and_commits_still_come_later(serve: Serve, co
     assert (first.seconds, second.seconds) == (2_000_000_000, 2_000_000_000)
     assert second.nanos - first.nanos == 1_000
     server.clock.run()
+
+
+def test_pipelines_are_named_in_their_refusal(firestore: RawFirestore) -> None:
+    call: Any = firestore.channel.unary_stream("/google.firestore.v1.Firestore/ExecutePipeline")
+    with pytest.raises(grpc.RpcError, match="This emulator has no pipelines") as caught:
+        next(call(b"", timeout=20.0))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

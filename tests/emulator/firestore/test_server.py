@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from emulator.firestore.faults import Fault
 from emulator.firestore.server import FirestoreServer
 from tests.emulator.firestore.conftest import Serve
 from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp
+from tests.emulator.firestore.test_listen import to_query, told
 from tests.emulator.firestore.test_reads import over, where
 
 ROOT = Path(__file__).parents[3]
@@ -152,20 +154,29 @@ def test_a_taken_port_is_reported_to_whoever_starts(serve: Serve) -> None:
         serve(port=port)
 
 
-@pytest.fixture
+@contextmanager
 def process() -> Iterator[str]:
-    """A server as a process of its own; gives its address."""
+    """A server as a process of its own; gives its address, and ends it without a word."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "emulator.firestore", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as running:
         assert running.stdout
+        assert running.stderr
         yield running.stdout.readline().strip().removeprefix("FIRESTORE_EMULATOR_HOST=")
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
+        assert running.stderr.read() == ""
 
 
-def test_a_process_can_be_used_controlled_and_stopped(process: str) -> None:
-    firestore, control = RawFirestore(process, "test"), RemoteControl(process)
+@pytest.fixture
+def address() -> Iterator[str]:
+    with process() as address:
+        yield address
+
+
+def test_a_process_can_be_used_controlled_and_stopped(address: str) -> None:
+    firestore, control = RawFirestore(address, "test"), RemoteControl(address)
     firestore.commit(firestore.update("c/a", fields(n=1)))
     snapshot = control.snapshot()
     control.reset()
@@ -179,4 +190,14 @@ def test_a_process_can_be_used_controlled_and_stopped(process: str) -> None:
     assert control.act("clock.now") - now > 99_000_000
     assert control.usage(trace="none")["traces"]["shown"] == []
     control.close()
+    firestore.close()
+
+
+def test_an_open_stream_ends_with_the_process_and_leaves_no_stack_trace() -> None:
+    with process() as address:
+        firestore = RawFirestore(address, "test")
+        stream = firestore.converse("Listen")
+        stream.send(to_query(firestore))
+        told(stream)
+    assert code(stream.receive) == "UNAVAILABLE"
     firestore.close()

@@ -135,6 +135,14 @@ def test_server_timestamps_have_milliseconds_and_are_told_to_the_client(firestor
     assert stored.timestamp_value.nanos % 1_000_000 == 0
 
 
+def test_each_server_timestamp_of_a_document_is_later_than_the_one_before(firestore: RawFirestore) -> None:
+    write = firestore.update("c/a", {}, [])
+    write.update_transforms.add(field_path="t", set_to_server_value=1)
+    told = [firestore.commit(write).write_results[0].transform_results[0].timestamp_value for _ in range(100)]
+    moments = [(each.seconds, each.nanos) for each in told]
+    assert moments == sorted(set(moments))
+
+
 def test_deleting_what_is_not_there_succeeds(firestore: RawFirestore) -> None:
     assert not firestore.commit(firestore.delete("c/a")).write_results[0].HasField("update_time")
 

@@ -13,6 +13,7 @@ from google.api_core.exceptions import (
     OutOfRange,
 )
 from google.pubsub_v1.types import PubsubMessage
+from grpc import StatusCode
 
 from tests.emulator.pubsub.conftest import Place
 
@@ -30,6 +31,33 @@ def test_a_wrong_name_is_refused(place: Place, name: str) -> None:
 @pytest.mark.parametrize("name", ["abc", "a" * 255, "A.b_c~d+e%f-g"])
 def test_a_right_name_is_taken(place: Place, name: str) -> None:
     assert place.topic(name=place.name("topics", name)).endswith(name)
+
+
+@pytest.mark.parametrize("name", ["x", "", "projects/p/topics/", "projects/p/nothing/abc"])
+def test_a_name_that_nothing_can_have_is_refused_and_not_looked_for(place: Place, name: str) -> None:
+    calls: dict[str, list[Callable[[], object]]] = {
+        "topics": [
+            lambda: place.publisher.get_topic(topic=name),
+            lambda: place.publisher.delete_topic(topic=name),
+            lambda: place.publish(name, "a"),
+            lambda: place.publisher.update_topic(request={"topic": {"name": name}}),
+            lambda: place.subscription(name),
+        ],
+        "subscriptions": [
+            lambda: place.subscriber.pull(subscription=name, max_messages=1),
+            lambda: place.subscriber.get_subscription(subscription=name),
+            lambda: place.subscriber.acknowledge(subscription=name, ack_ids=["a"]),
+            lambda: place.subscriber.update_subscription(request={"subscription": {"name": name}}),
+        ],
+        "snapshots": [lambda: place.subscriber.get_snapshot(snapshot=name)],
+        "schemas": [lambda: place.schemas.get_schema(name=name)],
+    }
+    for kind, kind_calls in calls.items():
+        for call in kind_calls:
+            with pytest.raises(GoogleAPICallError) as caught:
+                call()
+            assert caught.value.grpc_status_code is StatusCode.INVALID_ARGUMENT
+            assert caught.value.message.startswith(f"Invalid [{kind}] name: (name={name})")
 
 
 def test_topics_exist_once_and_can_be_deleted(place: Place) -> None:

@@ -1,11 +1,14 @@
-"""What several folders of tests share: a local cloud, a clock set by hand, a publisher that remembers."""
+"""What several folders of tests share: a local cloud, a clock set by hand, a publisher that remembers.
+
+Also which tests are run on which cloud, and how they are shared out to the processes that run them.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +21,16 @@ from emulator.ports import Ports
 from emulator.probes import wait_until_ready
 from emulator.processes import Guard
 from emulator.stack import CLOUDS, StackOptions
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on the cloud that MESH_CLOUD names, and keep tests that share a stack in one process."""
+    for item in items:
+        starts_a_stack = item.get_closest_marker("stack") is not None
+        if starts_a_stack or (isinstance(item, pytest.Function) and "local_cloud" in item.fixturenames):
+            item.add_marker("cloud")
+        if starts_a_stack and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @dataclass(frozen=True)
@@ -60,22 +73,30 @@ class RecordingPublisher:
         return self.messages.get(topic, [])
 
 
-@pytest.fixture(scope="session")
-def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudAddresses]:
-    """Firestore and Pub/Sub for the whole session: the embedded ones, or what MESH_CLOUD names."""
-    place = tmp_path_factory.mktemp("cloud")
+@contextmanager
+def running_cloud(name: str, place: Path) -> Iterator[CloudAddresses]:
+    """A Firestore and a Pub/Sub of this kind, with what they write in this folder."""
     with ExitStack() as stack:
         guard = Guard()
         stack.callback(guard.close)
-        ports = Ports(Path(place / "ports.json"))
+        ports = Ports(place / "ports.json")
         stack.callback(ports.close)
-        cloud = CLOUDS[StackOptions().cloud](CloudPlace(ports, place, place, guard))
+        cloud = CLOUDS[name](CloudPlace(ports, place, place, guard))
         stack.callback(cloud.stop)
-        wait_until_ready(list(cloud.start()), 60.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
-            patch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
-            yield CloudAddresses(cloud.firestore, cloud.pubsub)
+        wait_until_ready(cloud.start(), 60.0)
+        yield CloudAddresses(cloud.firestore, cloud.pubsub)
+
+
+@pytest.fixture(scope="session")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudAddresses]:
+    """Firestore and Pub/Sub for the whole session: the embedded ones, or what MESH_CLOUD names."""
+    with (
+        running_cloud(StackOptions().cloud, tmp_path_factory.mktemp("cloud")) as cloud,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("FIRESTORE_EMULATOR_HOST", cloud.firestore)
+        patch.setenv("PUBSUB_EMULATOR_HOST", cloud.pubsub)
+        yield cloud
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from emulator.delivery.messages import Message
 from emulator.pubsub_wire import PubSubWire
 from emulator.stack import LocalStack, StackOptions
+from tests.conftest import CloudAddresses, running_cloud
 
 HERE = Path(__file__).parent
 
@@ -24,6 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("official"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def official_cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CloudAddresses]:
+    """Google's own emulators, whatever the session's cloud is."""
+    if StackOptions().cloud == "official":
+        yield request.getfixturevalue("local_cloud")
+        return
+    with running_cloud("official", tmp_path_factory.mktemp("official")) as cloud:
+        yield cloud
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from emulator.cloud import CloudPlace
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.server import FirestoreServer
-from emulator.official import OfficialCloud
-from emulator.ports import Ports
-from emulator.probes import wait_until_ready
-from emulator.processes import Guard
 from tests.emulator.firestore.raw import RawFirestore
 
 Serve = Callable[..., FirestoreServer]
@@ -52,18 +46,3 @@ def connect() -> Iterator[Callable[[FirestoreServer], RawFirestore]]:
             return made
 
         yield client
-
-
-@pytest.fixture(scope="session")
-def official_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Google's own emulator."""
-    place = tmp_path_factory.mktemp("official")
-    with ExitStack() as stack:
-        guard = Guard()
-        stack.callback(guard.close)
-        ports = Ports(Path(place / "ports.json"))
-        stack.callback(ports.close)
-        cloud = OfficialCloud(CloudPlace(ports, place, place, guard))
-        stack.callback(cloud.stop)
-        wait_until_ready(list(cloud.start()), 60.0)
-        yield cloud.firestore

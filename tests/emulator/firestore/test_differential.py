@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from emulator.firestore import protocol as p
 from emulator.firestore.server import FirestoreServer
+from tests.conftest import CloudAddresses
 from tests.emulator.firestore.programs import PROJECT, Run, Step, programs
 from tests.emulator.firestore.raw import RawFirestore
 
@@ -30,9 +31,9 @@ def cleared(firestore: RawFirestore) -> RawFirestore:
 
 
 @pytest.fixture(scope="module")
-def both(official_address: str) -> Iterator[tuple[RawFirestore, RawFirestore]]:
+def both(official_cloud: CloudAddresses) -> Iterator[tuple[RawFirestore, RawFirestore]]:
     with FirestoreServer() as embedded:
-        pair = RawFirestore(official_address, PROJECT), RawFirestore(embedded.address, PROJECT)
+        pair = RawFirestore(official_cloud.firestore, PROJECT), RawFirestore(embedded.address, PROJECT)
         yield pair
         for each in pair:
             each.close()

@@ -27,8 +27,8 @@ KINDS = ("plain", "ordered", "retaining", "mortal", "dead")
 
 
 @pytest.fixture(scope="session")
-def official(local_cloud: CloudAddresses) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(local_cloud.pubsub, options=SIZES) as channel:
+def official(official_cloud: CloudAddresses) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(official_cloud.pubsub, options=SIZES) as channel:
         yield channel
 
 

@@ -1,6 +1,6 @@
 """The same random programs on the embedded and on the official emulator: same results, same error codes.
 
-Deliberate differences are listed in docs/emulator-firestore.md and kept out of the programs.
+Deliberate differences are listed in docs/emulator.md and kept out of the programs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The same programs on the embedded and on the official Pub/Sub: results and refusals agree.
 
-What differs on purpose is left out here and listed in docs/emulator-pubsub.md.
+What differs on purpose is left out here and listed in docs/emulator.md.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def python(session: nox.Session, *arguments: str, env: Mapping[str, str] | None 
 
 
 # One process for each of two cores: half of a test's time is waiting. A chosen test is over before they have started.
-IN_PROCESSES = ("-n", "2", "--dist", "loadgroup")
+IN_PROCESSES = ("-n", "2", "--no-loadscope-reorder")
 
 
 @nox.session

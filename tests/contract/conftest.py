@@ -1,4 +1,4 @@
-"""One local stack for all contract tests of a session."""
+"""One local stack for all contract tests; it ends with the last of them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("contract"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     """The one host that callbacks may reach."""
     with Receiver() as listening:
         yield listening
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the stack; its state is in `.mesh`."""
     return tmp_path_factory.mktemp("contract")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(stack_place: Path, receiver: Receiver) -> Iterator[LocalStack]:
     """The running stack."""
     roles, starts = stack_place / "roles.json", stack_place / "starts"
@@ -47,7 +46,7 @@ def stack(stack_place: Path, receiver: Receiver) -> Iterator[LocalStack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(stack: LocalStack, stack_place: Path) -> Iterator[Mesh]:
     """The running stack as a client sees it."""
     with pytest.MonkeyPatch.context() as patch:

@@ -39,7 +39,7 @@ def both(official_cloud: CloudAddresses) -> Iterator[tuple[RawFirestore, RawFire
             each.close()
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=UNHEALTHY)
+@settings(max_examples=150, database=None, suppress_health_check=UNHEALTHY)
 @given(program=programs)
 def test_random_programs_give_the_same_on_both(both: tuple[RawFirestore, RawFirestore], program: list[Step]) -> None:
     official, embedded = (Run(cleared(each)) for each in both)

@@ -168,9 +168,7 @@ steps = st.one_of(
 def test_random_programs_have_the_same_trace(both: tuple[Place, Place]) -> None:
     runs = iter(range(10**6))
 
-    @settings(
-        max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=100, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(steps, min_size=4, max_size=25))
     def agree(program: list[Step]) -> None:
         unique = str(next(runs))

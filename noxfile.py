@@ -20,7 +20,9 @@ if __name__ == "__main__":
     enter(ROOT, sys.argv[1:])  # replaces this process by nox in .venv: nothing below runs in this one
 
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping
 
 import nox
 
@@ -33,16 +35,31 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.default_venv_backend = "none"
 
 
-def python(session: nox.Session, *arguments: str) -> None:
-    session.run(PYTHON, *arguments, interrupt_timeout=STOP_SECONDS, terminate_timeout=STOP_SECONDS)
+def python(session: nox.Session, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    session.run(PYTHON, *arguments, env=env, interrupt_timeout=STOP_SECONDS, terminate_timeout=STOP_SECONDS)
+
+
+# One process for each of two cores: half of a test's time is waiting. A chosen test is over before they have started.
+IN_PROCESSES = ("-n", "2", "--no-loadscope-reorder")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the fault tests, in random order, with coverage of every process they start."""
+    """All tests on the embedded servers but the fault tests, in random order, with coverage of every process."""
     everything = not session.posargs  # a chosen test covers little: no threshold then
-    coverage = ["--cov", "--cov-report=term-missing:skip-covered"] if everything else []
-    python(session, "-m", "pytest", "-m", "not faults", *coverage, *session.posargs)
+    whole = [*IN_PROCESSES, "--cov", "--cov-report=term-missing:skip-covered"] if everything else []
+    python(session, "-m", "pytest", "-m", "not faults and not official", *whole, *session.posargs)
+
+
+@nox.session
+def official(session: nox.Session) -> None:
+    """Everything that runs on a cloud, now on Google's emulators, and the embedded servers compared with them."""
+    missing = [program for program in ("gcloud", "java") if shutil.which(program) is None]
+    if missing:
+        session.skip(f"Google's emulators need {' and '.join(missing)} on PATH")
+    whole = [] if session.posargs else IN_PROCESSES
+    chosen = ("-m", "(cloud or official) and not faults")
+    python(session, "-m", "pytest", *chosen, *whole, *session.posargs, env={"MESH_CLOUD": "official"})
 
 
 @nox.session

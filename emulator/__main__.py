@@ -73,8 +73,8 @@ def _up(given: argparse.Namespace) -> None:
     _say("starting the local stack ...")
     try:
         with LocalStack(options) as stack:
-            show(sys.stdout, stack, time.monotonic() - started)
             try:
+                show(sys.stdout, stack, time.monotonic() - started)
                 stop.wait()
             except KeyboardInterrupt:
                 _say("stopping ...")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,7 +43,9 @@ def seconds_to_healthy(folder: Path, entry_point: str, environment: Path) -> flo
     minimal = {"PATH": os.defpath, "LANG": "C.UTF-8", "GOOGLE_CLOUD_PROJECT": "package-check"}
     started = time.monotonic()
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=folder, env=minimal, stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, cwd=folder, env=minimal, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         while not healthy(port):
             if server.poll() is not None or time.monotonic() - started > START_SECONDS:
@@ -50,8 +53,17 @@ def seconds_to_healthy(folder: Path, entry_point: str, environment: Path) -> flo
             time.sleep(0.02)
         return time.monotonic() - started
     finally:
-        server.terminate()
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server and its workers; one that is asked while it still starts may not hear it."""
+    server.terminate()
+    try:
         server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def healthy(port: int) -> bool:

@@ -1,4 +1,7 @@
-"""What several folders of tests share: a local cloud, a clock set by hand, a publisher that remembers."""
+"""What several folders of tests share: a local cloud, a clock set by hand, a publisher that remembers.
+
+Also which tests are run on which cloud, and how they are shared out to the processes that run them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,48 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from typing_extensions import override
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
 from emulator.clouds import running_cloud
+
+CONTRACT = "tests/contract/"
+
+# Another process may have the processor for a while: how long an example takes says nothing about it.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on the cloud that MESH_CLOUD names, and begin with the stacks, one after the other.
+
+    They take longest, and a stack that has nothing more to do should not run on beside other tests.
+    """
+    for item in items:
+        uses_the_cloud = isinstance(item, pytest.Function) and "local_cloud" in item.fixturenames
+        if uses_the_cloud or item.get_closest_marker("stack"):
+            item.add_marker("cloud")
+    items.sort(key=lambda item: (0, item.path.parent) if item.get_closest_marker("stack") else (1, Path()))
+
+
+class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """One process runs all tests that share a stack: a module's, or all contract tests."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        return CONTRACT if nodeid.startswith(CONTRACT) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByStack:
+    """Share the tests out so that no stack is started twice."""
+    return ByStack(config, log)
 
 
 @dataclass(frozen=True)

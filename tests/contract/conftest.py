@@ -1,4 +1,4 @@
-"""One local stack for all contract tests of a session."""
+"""One local stack for all contract tests; it ends with the last of them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     """The one host that callbacks may reach."""
     with Receiver() as listening:
         yield listening
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the stack; its state is in `.mesh`."""
     return tmp_path_factory.mktemp("contract")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(stack_place: Path, receiver: Receiver) -> Iterator[LocalStack]:
     """The running stack."""
     roles, starts = stack_place / "roles.json", stack_place / "starts"
@@ -46,7 +46,7 @@ def stack(stack_place: Path, receiver: Receiver) -> Iterator[LocalStack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(stack: LocalStack, stack_place: Path) -> Iterator[Mesh]:
     """The running stack as a client sees it."""
     with pytest.MonkeyPatch.context() as patch:

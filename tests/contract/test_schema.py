@@ -14,7 +14,7 @@ from tests.contract.mesh import Mesh
 from tests.contract.roles import ROLES
 
 EXAMPLES = {GenerationMode.POSITIVE: 15, GenerationMode.NEGATIVE: 10}
-QUICK = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+QUICK = settings(database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def tamed(body: Any) -> Any:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from emulator.clouds import running_cloud
 from emulator.delivery.messages import Message
 from emulator.pubsub_wire import PubSubWire
 from emulator.stack import LocalStack, StackOptions
+from tests.conftest import CloudAddresses
 
 HERE = Path(__file__).parent
 
@@ -24,6 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("official"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def official_cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CloudAddresses]:
+    """Google's own emulators, whatever the session's cloud is."""
+    if StackOptions().cloud == "official":
+        yield request.getfixturevalue("local_cloud")
+        return
+    with running_cloud(tmp_path_factory.mktemp("official"), "official") as cloud:
+        yield CloudAddresses(cloud.firestore, cloud.pubsub)
 
 
 @pytest.fixture(scope="session")

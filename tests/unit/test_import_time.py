@@ -19,6 +19,7 @@ ALLOWED = {
     # google-cloud-firestore and the generated Pub/Sub client, which import requests, cryptography and grpc themselves
     "certifi", "charset_normalizer", "cryptography", "cython_runtime", "google", "grpc", "grpc_status", "idna",
     "opentelemetry", "proto", "requests", "urllib3",
+    "grpc_tools", # grpc imports it where it is installed: for development, in no function
     # our own choice: contracts and the OpenAPI document
     "annotated_types", "flask_openapi3", "flask_openapi3_swagger", "pydantic", "pydantic_core", "typing_extensions",
     "typing_inspection",

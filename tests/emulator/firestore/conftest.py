@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from emulator.clouds import running_cloud
 from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.server import FirestoreServer
 from tests.emulator.firestore.raw import RawFirestore
@@ -47,11 +46,3 @@ def connect() -> Iterator[Callable[[FirestoreServer], RawFirestore]]:
             return made
 
         yield client
-
-
-@pytest.fixture(scope="session")
-def official_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Google's own emulator."""
-    place = tmp_path_factory.mktemp("official")
-    with running_cloud(place, "official") as cloud:
-        yield cloud.firestore

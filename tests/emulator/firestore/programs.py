@@ -211,7 +211,7 @@ def lists(draw: st.DrawFn) -> Step:
         documents = [document for each in pages for document in each.documents]
         for document in documents:
             if not document.HasField("create_time"):
-                document.ClearField("update_time")  # docs/emulator-firestore.md: missing documents have no times
+                document.ClearField("update_time")  # docs/emulator.md: missing documents have no times
         return documents
 
     return step

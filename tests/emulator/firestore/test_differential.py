@@ -1,6 +1,6 @@
 """The same random programs on the embedded and on the official emulator: same results, same error codes.
 
-Deliberate differences are listed in docs/emulator-firestore.md and kept out of the programs.
+Deliberate differences are listed in docs/emulator.md and kept out of the programs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from emulator.firestore import protocol as p
 from emulator.firestore.server import FirestoreServer
+from tests.conftest import CloudAddresses
 from tests.emulator.firestore.programs import PROJECT, Run, Step, programs
 from tests.emulator.firestore.raw import RawFirestore
 
@@ -30,15 +31,15 @@ def cleared(firestore: RawFirestore) -> RawFirestore:
 
 
 @pytest.fixture(scope="module")
-def both(official_address: str) -> Iterator[tuple[RawFirestore, RawFirestore]]:
+def both(official_cloud: CloudAddresses) -> Iterator[tuple[RawFirestore, RawFirestore]]:
     with FirestoreServer() as embedded:
-        pair = RawFirestore(official_address, PROJECT), RawFirestore(embedded.address, PROJECT)
+        pair = RawFirestore(official_cloud.firestore, PROJECT), RawFirestore(embedded.address, PROJECT)
         yield pair
         for each in pair:
             each.close()
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=UNHEALTHY)
+@settings(max_examples=150, database=None, suppress_health_check=UNHEALTHY)
 @given(program=programs)
 def test_random_programs_give_the_same_on_both(both: tuple[RawFirestore, RawFirestore], program: list[Step]) -> None:
     official, embedded = (Run(cleared(each)) for each in both)

@@ -20,7 +20,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[RawFirestore]:
     if request.param == "embedded":
         yield request.getfixturevalue("firestore")
         return
-    client = RawFirestore(request.getfixturevalue("official_address"), f"test-{secrets.token_hex(4)}")
+    client = RawFirestore(request.getfixturevalue("official_cloud").firestore, f"test-{secrets.token_hex(4)}")
     yield client
     client.close()
 

@@ -1,6 +1,6 @@
 """The same programs on the embedded and on the official Pub/Sub: results and refusals agree.
 
-What differs on purpose is left out here and listed in docs/emulator-pubsub.md.
+What differs on purpose is left out here and listed in docs/emulator.md.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ KINDS = ("plain", "ordered", "retaining", "mortal", "dead")
 
 
 @pytest.fixture(scope="session")
-def official(local_cloud: CloudAddresses) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(local_cloud.pubsub, options=SIZES) as channel:
+def official(official_cloud: CloudAddresses) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(official_cloud.pubsub, options=SIZES) as channel:
         yield channel
 
 
@@ -168,9 +168,7 @@ steps = st.one_of(
 def test_random_programs_have_the_same_trace(both: tuple[Place, Place]) -> None:
     runs = iter(range(10**6))
 
-    @settings(
-        max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=100, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(steps, min_size=4, max_size=25))
     def agree(program: list[Step]) -> None:
         unique = str(next(runs))

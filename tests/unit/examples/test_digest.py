@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from unittest.mock import MagicMock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pytest_mock import MockerFixture
@@ -193,7 +193,6 @@ def test_nothing_asked_for_is_nothing_given() -> None:
     assert (made.terms, made.summary) == ([], [])
 
 
-@settings(deadline=None)  # the machine is shared; the time limit has a test of its own
 @given(st.text(), st.integers(0, 20), st.integers(0, 50))
 def test_any_text_has_one_digest_within_what_was_asked(text: str, sentences: int, terms: int) -> None:
     made = main.digest_of(text, sentences=sentences, terms=terms)
@@ -209,7 +208,6 @@ MARKUP = st.sampled_from(
 )
 
 
-@settings(deadline=None)  # the machine is shared; the time limit has a test of its own
 @given(st.lists(MARKUP).map("".join))
 def test_broken_markdown_still_has_a_digest(text: str) -> None:
     assert main.digest_of(text).counts.characters == len(text)

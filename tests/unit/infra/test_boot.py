@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,3 +41,13 @@ def test_a_function_that_answers_something_else_is_refused(folder: Path, monkeyp
     (folder / "main.py").write_text(HEALTHY.replace("/healthz", "/elsewhere"))
     with pytest.raises(RuntimeError, match="echo does not answer /healthz with 200"):
         boot.seconds_to_healthy(folder, "echo", ENVIRONMENT)
+
+
+def test_a_server_that_does_not_listen_to_its_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "STOP_SECONDS", 0.1)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"deaf\n"
+        boot.stop(server)
+    assert server.returncode == -signal.SIGKILL

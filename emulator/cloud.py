@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from emulator.console.sources import Extras
 from emulator.ports import Ports
 from emulator.probes import Awaited
 from emulator.processes import Guard
@@ -35,6 +36,10 @@ class Cloud(Protocol):
     @property
     def pubsub(self) -> str:
         """The value of PUBSUB_EMULATOR_HOST."""
+        ...
+
+    def extras(self) -> Extras:
+        """What it offers the console beyond Google's protocols; good until :meth:`stop`."""
         ...
 
     def start(self) -> Sequence[Awaited]:

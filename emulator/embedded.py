@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from emulator.cloud import CloudPlace
+from emulator.console.sources import Extras, Json
 from emulator.httpd import LOOPBACK
 from emulator.probes import Awaited, accepts
 from emulator.processes import Child, Command, stop_all
@@ -27,6 +29,7 @@ class EmbeddedCloud:
         self._place = place
         self._ports = {name: place.ports.take(name) for name in _SERVERS}
         self._children: list[Child] = []
+        self._controls = ExitStack()
 
     @property
     def firestore(self) -> str:
@@ -38,12 +41,21 @@ class EmbeddedCloud:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
 
+    def extras(self) -> Extras:
+        """Controls and counts, connected until :meth:`stop`."""
+        from emulator.firestore.control import RemoteControl
+
+        control = RemoteControl(self.firestore)
+        self._controls.callback(control.close)
+        return Extras(controls={"firestore": control}, usage=lambda _question: _usage(control.usage()))
+
     def start(self) -> Sequence[Awaited]:
         """Start both."""
         return [self._start(name) for name in _SERVERS]
 
     def stop(self) -> None:
         """Stop both; what they keep is saved first."""
+        self._controls.close()
         stop_all(self._children, _GRACE_SECONDS)
         self._children.clear()
 
@@ -60,3 +72,8 @@ class EmbeddedCloud:
         child = Child(Command(name, tuple(arguments), environment, place.logs / f"{name}.log", ROOT), place.guard)
         self._children.append(child)
         return Awaited(child, accepts(LOOPBACK, port))
+
+
+def _usage(report: dict[str, Json]) -> Json:
+    totals = {kind: report.pop(kind) for kind in ("reads", "writes", "deletes")}
+    return {"totals": totals, **report}

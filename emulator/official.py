@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from emulator.cloud import CloudPlace
+from emulator.console.sources import Extras
 from emulator.errors import StartError
 from emulator.httpd import LOOPBACK
 from emulator.probes import Awaited, accepts
@@ -95,6 +96,10 @@ class OfficialCloud:
     def pubsub(self) -> str:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
+
+    def extras(self) -> Extras:
+        """Nothing: these emulators can neither be controlled nor count."""
+        return Extras()
 
     def start(self) -> Sequence[Awaited]:
         """Start both. Raises StartError that says how to install what is missing."""

@@ -37,6 +37,7 @@ def show(stream: IO[str], stack: LocalStack, seconds: float) -> None:
 
 def _services(stack: LocalStack) -> dict[str, str]:
     return {
+        "console": stack.console_url,
         "Firestore": stack.firestore,
         "Pub/Sub": stack.pubsub,
         "OIDC issuer": stack.issuer.url,

@@ -14,6 +14,9 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from emulator.cloud import Cloud, CloudPlace
+from emulator.console.bridge_counts import counts_at
+from emulator.console.server import Console
+from emulator.console.sources import Sources
 from emulator.delivery.push import CachedTokens
 from emulator.embedded import EmbeddedCloud
 from emulator.errors import EmulatorError
@@ -143,6 +146,11 @@ class LocalStack:
         return f"http://{LOOPBACK}:{self._bridge_port}/stats"
 
     @property
+    def console_url(self) -> str:
+        """The page for the person on this machine."""
+        return self._console.url
+
+    @property
     def logs(self) -> Path:
         """The folder of the logs, one file per process."""
         return self._state.logs
@@ -204,6 +212,7 @@ class LocalStack:
                 for route in self.routes
             },
             "bridge": {"stats": self.stats_url},
+            "console": {"url": self.console_url},
             "startedAt": self._started_at,
         }
 
@@ -214,6 +223,7 @@ class LocalStack:
         self._cleanup.callback(self._stop_services)
         awaited += [self._start_bridge(), *(self._start_function(role) for role in self._roles)]
         wait_until_ready(awaited, self._options.ready_seconds)
+        self._start_console()
         self._ports.remember()
         self._supervisor.keep_alive()
         self._start_scheduler()
@@ -277,6 +287,20 @@ class LocalStack:
         environment = function_environment(self._around, role, self._functions, metadata, extra)
         command = function_command(self._around, role, address, environment)
         return self._supervisor.add(command, answers_ok(address.health))
+
+    def _start_console(self) -> None:
+        sources = Sources(
+            project=self.project,
+            cloud=self._options.cloud,
+            firestore=self.firestore,
+            pubsub=self.pubsub,
+            logs=self.logs,
+            routes=self.routes,
+            functions=self._functions,
+            extras=self._cloud.extras,
+            deliveries=counts_at(self.stats_url),
+        )
+        self._console = self._cleanup.enter_context(Console(sources, self._ports.take("console")))
 
     def _start_scheduler(self) -> None:
         wanted = jobs(self._topology, self._identities, self._functions)

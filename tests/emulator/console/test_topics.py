@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.console.bridge_counts import counts_at
+from emulator.errors import EmulatorError
+from emulator.httpd import LoopbackServer, Reply, json_reply
+from emulator.identities import Identities
+from emulator.routes import routes
+from emulator.topology import load_topology
+from tests.emulator.console.conftest import Bus, Caller, Start
+
+
+def listed(caller: Caller) -> Any:
+    return {topic["id"]: topic["subscriptions"] for topic in caller.get("/_local/topics").json["topics"]}
+
+
+def test_topics_with_their_subscriptions(caller: Caller, bus: Bus) -> None:
+    bus.create("work", "one", "two")
+    bus.create("quiet")
+    found = listed(caller)
+    assert list(found) == ["quiet", "work"]
+    assert found["quiet"] == []
+    assert [each["id"] for each in found["work"]] == ["one", "two"]
+    assert found["work"][0] == {
+        "name": f"projects/{caller.project}/subscriptions/one",
+        "id": "one",
+        "filter": "",
+        "pushEndpoint": "",
+        "deadLetterTopic": "",
+        "ordered": False,
+        "detached": False,
+        "deliveries": None,
+    }
+
+
+def test_what_a_bridge_delivers_is_shown_as_declared(start: Start, bus: Bus, roles_file: Path) -> None:
+    bus.create("work", "work-alpha")
+    declared = routes(load_topology(roles_file), Identities(bus.project), {"alpha": "http://alpha"})
+    caller = start(project=bus.project, routes=declared, deliveries=lambda: {"work-alpha": {"pushed": 3}})
+    (shown,) = listed(caller)["work"]
+    assert shown["filter"] == 'attributes.agent = "alpha"'
+    assert shown["pushEndpoint"] == "http://alpha/push"
+    assert shown["deadLetterTopic"] == "work-dead"
+    assert shown["deliveries"] == {"pushed": 3}
+
+
+def test_topics_are_shown_while_nobody_can_count(start: Start, bus: Bus) -> None:
+    def nobody() -> Mapping[str, Mapping[str, int]]:
+        raise EmulatorError("restarting")
+
+    bus.create("work", "one")
+    (shown,) = listed(start(project=bus.project, deliveries=nobody))["work"]
+    assert shown["deliveries"] is None
+
+
+def test_a_bridge_is_asked_for_its_counts() -> None:
+    with LoopbackServer(lambda _: json_reply({"one": {"pushed": 1}})) as bridge:
+        assert counts_at(bridge.url)() == {"one": {"pushed": 1}}
+
+
+def test_a_bridge_that_answers_nonsense_is_an_error() -> None:
+    with (
+        LoopbackServer(lambda _: Reply(HTTPStatus.OK, b"<html>")) as bridge,
+        pytest.raises(EmulatorError, match="does not answer"),
+    ):
+        counts_at(bridge.url)()
+
+
+def test_a_bridge_that_is_gone_is_an_error() -> None:
+    with pytest.raises(EmulatorError, match="does not answer"):
+        counts_at("http://127.0.0.1:9")()

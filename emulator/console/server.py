@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
 from emulator.console.answers import API_ROOT, Problem
@@ -26,6 +27,7 @@ class Console:
         self._sources = sources
         self._lock = threading.Lock()
         self._api: Api | None = None
+        self._closed = False
         self._server = LoopbackServer(self._handle, port, _LARGEST_BODY)
 
     @property
@@ -37,6 +39,7 @@ class Console:
         """Stop listening, end all streams and free what they held."""
         self._server.close()
         with self._lock:
+            self._closed = True
             if self._api is not None:
                 self._api.close()
 
@@ -54,13 +57,15 @@ class Console:
             if not request.path.startswith(API_ROOT):
                 return page_file(request)
             check_caller(request, self._server.port)
+            return self._opened_api().handle(request)
         except Problem as problem:
             return problem.reply()
-        return self._opened_api().handle(request)
 
     def _opened_api(self) -> Api:
         """The API, made with its first request: Google's message classes take some tenths of a second to import."""
         with self._lock:
+            if self._closed:
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the stack stops")
             if self._api is None:
                 from emulator.console.api import Api
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http import HTTPStatus
@@ -93,3 +95,25 @@ def test_a_foreign_host_name_is_refused_with_and_without_a_port(host: str) -> No
     ):
         client.request("GET", "/", headers={"Host": host})
         assert client.getresponse().status == HTTPStatus.FORBIDDEN
+
+
+def test_a_reader_that_leaves_before_its_answer_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, left = threading.Event(), threading.Event()
+
+    def slow(_request: Request) -> Reply:
+        asked.set()
+        left.wait(5)
+        return Reply(HTTPStatus.OK, b"x" * 1024 * 1024)
+
+    with LoopbackServer(slow) as server:
+        client = socket.create_connection(("127.0.0.1", server.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.wait(5)
+        client.close()
+        before = threading.active_count()
+        left.set()
+        deadline = time.monotonic() + 5
+        while threading.active_count() >= before and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert capfd.readouterr().err == ""

@@ -35,7 +35,7 @@ class LocalControls extends HTMLElement {
       element("p", { class: "times" }, `For tests by hand. They act on: ${names}.`),
       this.#said,
       card("Faults", "Let the next calls fail or be late.", new FaultForm(services, (fault) => this.#do(() => act("faults", fault), "Planned."))),
-      card("Clock", "Deadlines, TTL and commit times follow it.", this.#times, this.#clockForm()),
+      card("Clock", "Deadlines, TTL and commit times follow it; the functions keep the time of this machine.", this.#times, this.#clockForm()),
       card("Snapshot", "Keep all that is stored in a file, and go back to it later.", this.#snapshotForm()),
       card("Reset", `Forget everything that is stored and counted: ${names}.`, button("Reset …", () => this.#reset(names), { class: "danger" })),
     );

@@ -51,7 +51,7 @@ class LocalDocuments extends HTMLElement {
       element("a", { href: hashOf("documents", ...each.path.split("/")) }, each.id),
       each.exists ? dayAndTime(each.updateTime) : "only has collections below",
     ]);
-    const counted = `${rows.length}${branch.list.querySelector("button.small") ? " first" : ""} documents`;
+    const counted = branch.hasMore ? `The first ${rows.length} documents` : `${rows.length} document${rows.length === 1 ? "" : "s"}`;
     this.#chosen.replaceChildren(breadcrumbs(segments), rows.length ? table(counted, ["Document", "Updated"], rows) : empty("No documents."));
   }
 

@@ -7,6 +7,7 @@ export class Poll {
   #timer = 0;
   #wanted = false;
   #asking = false;
+  #asked = false;
 
   constructor(ask) {
     this.#ask = ask;
@@ -25,11 +26,16 @@ export class Poll {
 
   async #again() {
     clearTimeout(this.#timer);
-    if (!this.#wanted || this.#asking || document.hidden) return;
+    if (!this.#wanted || document.hidden) return;
+    this.#asked = true;
+    if (this.#asking) return;
     this.#asking = true;
-    await this.#ask();
+    while (this.#asked) {
+      this.#asked = false;
+      await this.#ask();
+    }
     this.#asking = false;
-    clearTimeout(this.#timer);
+    if (!this.#wanted) return;
     this.#timer = setTimeout(() => this.#again(), SECONDS_BETWEEN * 1000);
   }
 }

@@ -29,6 +29,10 @@ export class Branch {
     return this.segments.length > 0 && !this.isCollection;
   }
 
+  get hasMore() {
+    return this.#token !== "";
+  }
+
   async open() {
     this.list.hidden = false;
     this.toggle?.setAttribute("aria-expanded", "true");

@@ -82,7 +82,7 @@ function tiles(totals) {
 function methodTable(byMethod) {
   const lines = Object.entries(byMethod);
   if (!lines.length) return empty("No calls yet. Dispatch a task and look again.");
-  const columns = [...new Set(lines.flatMap(([, line]) => Object.keys(line)))];
+  const columns = [...new Set(lines.flatMap(([, line]) => Object.keys(line)))].sort((one, other) => (one === COST) - (other === COST));
   const rows = lines.map(([method, line]) => [method, ...columns.map((name) => shown(name, line[name] ?? 0))]);
   return table("By method", ["Method", ...columns.map(heading)], rows);
 }

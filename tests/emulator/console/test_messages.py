@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 from collections.abc import Callable
@@ -185,3 +186,14 @@ def test_many_readers_that_come_and_go_leave_no_threads(
 def test_a_pubsub_that_does_not_answer_is_told(start: Start) -> None:
     refused = start(pubsub="127.0.0.1:9").get("/_local/messages?topic=work")
     assert refused.status == 503
+
+
+def test_a_console_that_stopped_says_so_to_who_is_still_connected(caller: Caller) -> None:
+    with closing(http.client.HTTPConnection(caller.address, timeout=5)) as connection:
+        connection.request("GET", "/_local/stack")
+        assert connection.getresponse().read()
+        caller.console.close()
+        connection.request("GET", "/_local/topics")
+        answer = connection.getresponse()
+        assert answer.status == 503
+        assert b"the stack stops" in answer.read()

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.pubsub_v1.types import PubsubMessage
 
 from emulator.console.server import Console
 from emulator.console.sources import Sources
-from emulator.delivery.messages import Message
-from emulator.pubsub_wire import PubSubWire
 from tests.conftest import CloudAddresses
+from tests.emulator.pubsub.conftest import SIZES, Place
 
 Start = Callable[..., "Caller"]
 
@@ -130,25 +131,23 @@ def caller(start: Start) -> Caller:
 class Bus:
     """Topics, subscriptions and messages of a caller's project."""
 
-    wire: PubSubWire
-    project: str
+    place: Place
 
     def create(self, topic: str, *subscriptions: str) -> None:
-        self.wire.create_topic(f"projects/{self.project}/topics/{topic}")
+        full = self.place.topic(name=self.place.name("topics", topic))
         for name in subscriptions:
-            full = f"projects/{self.project}/subscriptions/{name}"
-            self.wire.create_subscription(full, f"projects/{self.project}/topics/{topic}", ordering=False)
+            wanted = {"name": self.place.name("subscriptions", name), "topic": full}
+            self.place.subscriber.create_subscription(request=wanted)
 
     def publish(self, topic: str, *data: bytes, **attributes: str) -> None:
-        messages = [Message("", each, "", attributes, "") for each in data]
-        self.wire.publish(f"projects/{self.project}/topics/{topic}", messages)
+        messages = [PubsubMessage(data=each, attributes=attributes) for each in data]
+        self.place.publisher.publish(topic=self.place.name("topics", topic), messages=messages)
 
-    def pulled(self, subscription: str) -> list[bytes]:
-        leases = self.wire.pull(f"projects/{self.project}/subscriptions/{subscription}", 10)
-        return [lease.message.data for lease in leases]
+    def pulled(self, subscription: str) -> list[str]:
+        return self.place.texts(self.place.name("subscriptions", subscription))
 
 
 @pytest.fixture
 def bus(caller: Caller, local_cloud: CloudAddresses) -> Iterator[Bus]:
-    with closing(PubSubWire(local_cloud.pubsub)) as wire:
-        yield Bus(wire, caller.project)
+    with grpc.insecure_channel(local_cloud.pubsub, options=SIZES) as channel:
+        yield Bus(Place(channel, f"projects/{caller.project}"))

@@ -39,23 +39,23 @@ def test_topics_with_their_subscriptions(caller: Caller, bus: Bus) -> None:
     }
 
 
-def test_what_a_bridge_delivers_is_shown_as_declared(start: Start, bus: Bus, roles_file: Path) -> None:
+def test_what_a_bridge_delivers_is_shown_as_declared(start: Start, caller: Caller, bus: Bus, roles_file: Path) -> None:
     bus.create("work", "work-alpha")
-    declared = routes(load_topology(roles_file), Identities(bus.project), {"alpha": "http://alpha"})
-    caller = start(project=bus.project, routes=declared, deliveries=lambda: {"work-alpha": {"pushed": 3}})
-    (shown,) = listed(caller)["work"]
+    declared = routes(load_topology(roles_file), Identities(caller.project), {"alpha": "http://alpha"})
+    other = start(project=caller.project, routes=declared, deliveries=lambda: {"work-alpha": {"pushed": 3}})
+    (shown,) = listed(other)["work"]
     assert shown["filter"] == 'attributes.agent = "alpha"'
     assert shown["pushEndpoint"] == "http://alpha/push"
     assert shown["deadLetterTopic"] == "work-dead"
     assert shown["deliveries"] == {"pushed": 3}
 
 
-def test_topics_are_shown_while_nobody_can_count(start: Start, bus: Bus) -> None:
+def test_topics_are_shown_while_nobody_can_count(start: Start, caller: Caller, bus: Bus) -> None:
     def nobody() -> Mapping[str, Mapping[str, int]]:
         raise EmulatorError("restarting")
 
     bus.create("work", "one")
-    (shown,) = listed(start(project=bus.project, deliveries=nobody))["work"]
+    (shown,) = listed(start(project=caller.project, deliveries=nobody))["work"]
     assert shown["deliveries"] is None
 
 

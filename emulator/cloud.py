@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from emulator.console.sources import Extras
 from emulator.identities import Identities
 from emulator.ports import Ports
 from emulator.probes import Awaited
@@ -49,6 +50,10 @@ class Cloud(Protocol):
     @property
     def pubsub(self) -> str:
         """The value of PUBSUB_EMULATOR_HOST."""
+        ...
+
+    def extras(self) -> Extras:
+        """What it offers the console beyond Google's protocols; good until :meth:`stop`."""
         ...
 
     @property

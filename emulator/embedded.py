@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 
 from emulator.cloud import CloudPlace, Deployment
+from emulator.console.sources import Control, Extras, Json
 from emulator.errors import EmulatorError
 from emulator.httpd import LOOPBACK
 from emulator.probes import Awaited, accepts
@@ -41,6 +42,7 @@ class EmbeddedCloud:
         self._ports = {name: place.ports.take(name) for name in _SERVERS}
         self._deployment: Deployment | None = None
         self._released = False
+        self._controls = ExitStack()
 
     @property
     def firestore(self) -> str:
@@ -51,6 +53,19 @@ class EmbeddedCloud:
     def pubsub(self) -> str:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
+
+    def extras(self) -> Extras:
+        """Controls and counts, connected until :meth:`stop`."""
+        from emulator.firestore.control import RemoteControl as FirestoreControl
+        from emulator.pubsub.control import RemoteControl as PubsubControl
+        from emulator.usage.merge import merge_usage
+
+        firestore = self._controls.enter_context(closing(FirestoreControl(self.firestore)))
+        pubsub = self._controls.enter_context(closing(PubsubControl(self.pubsub)))
+        controls: dict[str, Control] = {"firestore": firestore, "pubsub": Redeploying(pubsub, self._restored)}
+        return Extras(
+            controls=controls, usage=lambda question: merge_usage(firestore.usage(**question), pubsub.usage(**question))
+        )
 
     @property
     def stats_url(self) -> str:
@@ -90,6 +105,7 @@ class EmbeddedCloud:
 
     def stop(self) -> None:
         """Stop both; what they keep is saved first."""
+        self._controls.close()
         self._place.supervisor.stop(_SERVERS, _GRACE_SECONDS)
 
     def _start(self, name: str) -> Awaited:
@@ -122,3 +138,19 @@ class EmbeddedCloud:
                 return ask(control)
             except grpc.RpcError as error:
                 raise EmulatorError(f"Pub/Sub at {self.pubsub} cannot be controlled: {error}") from error
+
+
+class Redeploying:
+    """A control of Pub/Sub after whose reset the stack's topics and subscriptions are there again."""
+
+    def __init__(self, control: RemoteControl, deploy: Callable[[], None]) -> None:
+        """``deploy`` creates them."""
+        self._control = control
+        self._deploy = deploy
+
+    def act(self, name: str, **arguments: object) -> Json:
+        """Do an act by its name."""
+        done = self._control.act(name, **arguments)
+        if name == "reset":
+            self._deploy()
+        return done

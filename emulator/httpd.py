@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Self
+from io import BytesIO
+from typing import Final, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 LOOPBACK: Final = "127.0.0.1"
 _LARGEST_BODY: Final = 64 * 1024
+_STUCK_SECONDS: Final = 10.0
 _LOCAL_HOSTS: Final = frozenset({LOOPBACK, "localhost", "metadata.google.internal"})
 
 
@@ -24,16 +30,30 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Pieces(Protocol):
+    """What a streamed answer is made of; it is closed when it ends, the reader goes away or reads too slowly."""
+
+    def __next__(self) -> bytes:
+        """The next piece; an empty one is no news, and a moment to see whether the reader is still there."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer; ``Content-Length`` is added when it is sent."""
+    """An answer: whole, with ``Content-Length``, or streamed until its ``pieces`` end."""
 
     status: HTTPStatus
     body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
     headers: Mapping[str, str] = field(default_factory=dict)
+    pieces: Pieces | None = None
 
 
 Handler = Callable[[Request], Reply]
@@ -53,9 +73,9 @@ def text_reply(text: str, status: HTTPStatus = HTTPStatus.OK) -> Reply:
 class LoopbackServer:
     """Serves one handler on 127.0.0.1 from background threads until :meth:`close`."""
 
-    def __init__(self, handler: Handler, port: int = 0) -> None:
+    def __init__(self, handler: Handler, port: int = 0, largest_body: int = _LARGEST_BODY) -> None:
         """Listen at once; port 0 takes a free one. Raises OSError if the port is taken."""
-        self._server = _Server((LOOPBACK, port), _connection_class(handler))
+        self._server = _Server((LOOPBACK, port), _connection_class(handler, largest_body))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -89,8 +109,13 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A reader that leaves before its answer is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
-def _connection_class(handler: Handler) -> type[BaseHTTPRequestHandler]:
+
+def _connection_class(handler: Handler, largest_body: int) -> type[BaseHTTPRequestHandler]:
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # unbuffered writes cost 44 ms a call with keep-alive (delayed ACK)
@@ -100,14 +125,36 @@ def _connection_class(handler: Handler) -> type[BaseHTTPRequestHandler]:
             """Stay silent; callers log what they need."""
 
         def _answer(self) -> None:
-            reply = _reply_to(handler, self)
+            reply = _reply_to(handler, self, largest_body)
+            if reply.pieces is not None:
+                with closing(reply.pieces) as pieces:
+                    self._stream(reply, pieces)
+                return
+            self._send_head(reply, "Content-Length", str(len(reply.body)))
+            self.wfile.write(reply.body)
+
+        def _stream(self, reply: Reply, pieces: Pieces) -> None:
+            self.close_connection = True
+            self.connection.settimeout(_STUCK_SECONDS)
+            try:
+                self._send_head(reply, "Connection", "close")
+                piece = reply.body
+                while not _reader_left(self.connection):
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+                    piece = next(pieces)
+            except StopIteration:
+                return
+            except OSError:  # the reader left, or takes nothing any more: what is still buffered has nobody to go to
+                self.wfile = BytesIO()
+
+        def _send_head(self, reply: Reply, last_name: str, last_text: str) -> None:
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
-            self.send_header("Content-Length", str(len(reply.body)))
+            self.send_header(last_name, last_text)
             for name, text in reply.headers.items():
                 self.send_header(name, text)
             self.end_headers()
-            self.wfile.write(reply.body)
 
         do_GET = _answer
         do_POST = _answer
@@ -115,17 +162,23 @@ def _connection_class(handler: Handler) -> type[BaseHTTPRequestHandler]:
     return Connection
 
 
-def _reply_to(handler: Handler, connection: BaseHTTPRequestHandler) -> Reply:
+def _reader_left(connection: socket.socket) -> bool:
+    watch = select.poll()
+    watch.register(connection, select.POLLIN)
+    return bool(watch.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
+
+
+def _reply_to(handler: Handler, connection: BaseHTTPRequestHandler, largest_body: int) -> Reply:
     headers = {name.lower(): text for name, text in connection.headers.items()}
-    if headers.get("host", LOOPBACK).rpartition(":")[0] not in _LOCAL_HOSTS | {""}:
+    if headers.get("host", LOOPBACK).partition(":")[0] not in _LOCAL_HOSTS:
         return text_reply("only for callers on this machine", HTTPStatus.FORBIDDEN)
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > _LARGEST_BODY:
+    if not length.isdecimal() or int(length) > largest_body:
         connection.close_connection = True
-        return text_reply(f"body over {_LARGEST_BODY} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    body = connection.rfile.read(int(length)).decode("utf-8", "replace")
+        return text_reply(f"body over {largest_body} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    body = connection.rfile.read(int(length))
     target = urlsplit(connection.path)
     query = dict(parse_qsl(target.query))
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        query |= dict(parse_qsl(body))
-    return handler(Request(connection.command, target.path, query, headers))
+        query |= dict(parse_qsl(body.decode("utf-8", "replace")))
+    return handler(Request(connection.command, target.path, query, headers, body))

@@ -18,6 +18,7 @@ from typing import Final
 import urllib3
 
 from emulator.cloud import CloudPlace, Deployment
+from emulator.console.sources import Extras
 from emulator.errors import EmulatorError, StartError
 from emulator.functions import inherited
 from emulator.httpd import LOOPBACK
@@ -101,6 +102,10 @@ class OfficialCloud:
     def pubsub(self) -> str:
         """The value of PUBSUB_EMULATOR_HOST."""
         return f"{LOOPBACK}:{self._ports['pubsub']}"
+
+    def extras(self) -> Extras:
+        """Nothing: these emulators can neither be controlled nor count."""
+        return Extras()
 
     @property
     def stats_url(self) -> str:

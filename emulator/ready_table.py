@@ -38,6 +38,7 @@ def show(stream: IO[str], stack: LocalStack, seconds: float) -> None:
 def _services(stack: LocalStack) -> dict[str, str]:
     counts = {"deliveries": stack.stats_url} if stack.stats_url else {}
     return {
+        "console": stack.console_url,
         "Firestore": stack.firestore,
         "Pub/Sub": stack.pubsub,
         "OIDC issuer": stack.issuer.url,

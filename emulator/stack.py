@@ -13,6 +13,8 @@ from typing import Final, Self
 
 from emulator.cloud import CloudPlace, Deployment
 from emulator.clouds import make_cloud, usual_cloud
+from emulator.console.server import Console
+from emulator.console.sources import Sources
 from emulator.delivery.push import CachedTokens
 from emulator.errors import EmulatorError
 from emulator.events import events_to
@@ -135,6 +137,11 @@ class LocalStack:
         return self._cloud.stats_url
 
     @property
+    def console_url(self) -> str:
+        """The page for the person on this machine."""
+        return self._console.url
+
+    @property
     def logs(self) -> Path:
         """The folder of the logs, one file per process."""
         return self._state.logs
@@ -208,6 +215,7 @@ class LocalStack:
                 for route in self.routes
             },
             **({"bridge": {"stats": self.stats_url}} if self.stats_url else {}),
+            "console": {"url": self.console_url},
             "startedAt": self._started_at,
         }
 
@@ -226,6 +234,7 @@ class LocalStack:
         )
         wait_until_ready([*functions, *delivery], self._options.ready_seconds)
         self._cloud.release()
+        self._start_console()
         self._ports.remember()
         self._supervisor.keep_alive()
         self._start_scheduler()
@@ -283,6 +292,20 @@ class LocalStack:
         environment = function_environment(self._around, role, self._functions, metadata, extra)
         command = function_command(self._around, role, address, environment)
         return self._supervisor.add(command, answers_ok(address.health))
+
+    def _start_console(self) -> None:
+        sources = Sources(
+            project=self.project,
+            cloud=self._options.cloud,
+            firestore=self.firestore,
+            pubsub=self.pubsub,
+            logs=self.logs,
+            routes=self.routes,
+            functions=self._functions,
+            extras=self._cloud.extras,
+            deliveries=self._cloud.deliveries,
+        )
+        self._console = self._cleanup.enter_context(Console(sources, self._ports.take("console")))
 
     def _start_scheduler(self) -> None:
         wanted = jobs(self._topology, self._identities, self._functions)

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import operator
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import urllib3
 from google.cloud import firestore
 
-from emulator.cloud import CloudPlace
-from emulator.embedded import INDEXES
-from emulator.firestore.options import FirestoreOptions
-from emulator.firestore.server import FirestoreServer
-from emulator.probes import Awaited
-from emulator.pubsub.server import PubsubServer
-from emulator.stack import CLOUDS, ROOT, LocalStack, StackOptions
-from emulator.usage.merge import merge_usage
+from emulator.stack import ROOT, LocalStack, StackOptions
 from tests.contract.mesh import Mesh, eventually, task_request
 
 ROLES: Final = ("orchestrator", "agent_light")
@@ -31,55 +24,18 @@ COLUMNS: Final = ("reads", "writes", "deletes", "refusedWrites", "publishes", "p
 """The first of the document's table, by the names of a usage line."""
 
 
-@dataclass
-class CloudInHand:
-    """Both servers in this process, so that their books are open."""
-
-    place: CloudPlace
-    firestores: FirestoreServer = field(default_factory=lambda: FirestoreServer(FirestoreOptions(indexes=INDEXES)))
-    pubsubs: PubsubServer = field(default_factory=PubsubServer)
-
-    @property
-    def firestore(self) -> str:
-        return self.firestores.address
-
-    @property
-    def pubsub(self) -> str:
-        return self.pubsubs.address
-
-    def start(self) -> Sequence[Awaited]:
-        self.firestores.start()
-        self.pubsubs.start()
-        return []
-
-    def stop(self) -> None:
-        self.firestores.stop()
-        self.pubsubs.stop()
-
-    def usage(self, trace: str) -> Any:
-        return merge_usage(self.firestores.usage(trace=trace), self.pubsubs.usage(trace=trace))
-
-
 @pytest.fixture(scope="module")
-def cloud_and_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CloudInHand, Mesh]]:
-    """A stack of two functions on such a cloud. Switches are cached for all of it, as docs/cost.md has them."""
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A stack of two functions whose switches are cached for all of it, as docs/cost.md has them."""
     place = tmp_path_factory.mktemp("traced")
-    clouds: list[CloudInHand] = []
-
-    def open_cloud(where: CloudPlace) -> CloudInHand:
-        clouds.append(CloudInHand(where))
-        return clouds[-1]
-
     environment = {role: {"MESH_CONTROL_STALENESS_SECONDS": "86400"} for role in ROLES}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CLOUDS, "in hand", open_cloud)
-        options = StackOptions(state_dir=place / ".mesh", cloud="in hand", only=ROLES, environment=environment)
-        with LocalStack(options) as running:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", running.firestore)
-            mesh = Mesh(running, Path(place), firestore.Client(project=running.project))
-            mesh.ended(mesh.accepted("light")["taskId"])  # opens the day's budget and reads the switches
-            yield clouds[0], mesh
-            mesh.close()
+    options = StackOptions(state_dir=place / ".mesh", cloud="embedded", only=ROLES, environment=environment)
+    with LocalStack(options) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", running.firestore)
+        mesh = Mesh(running, Path(place), firestore.Client(project=running.project))
+        mesh.ended(mesh.accepted("light")["taskId"])  # opens the day's budget and reads the switches
+        yield mesh
+        mesh.close()
 
 
 def promised() -> tuple[list[float], float]:
@@ -97,15 +53,15 @@ def dispatched(mesh: Mesh, trace: str) -> None:
     mesh.ended(answer.json["taskId"])
 
 
-def test_a_trace_costs_what_the_document_says(cloud_and_mesh: tuple[CloudInHand, Mesh]) -> None:
-    cloud, mesh = cloud_and_mesh
+def test_a_trace_costs_what_the_document_says(counted: Mesh) -> None:
     trace = secrets.token_hex(16)
     operations, dollars = promised()
-    dispatched(mesh, trace)
+    dispatched(counted, trace)
+    books = f"{counted.stack.console_url}/_local/usage?trace={trace}"
 
     def line() -> Any:
         """As soon as the last message has been delivered and its events are published."""
-        (found,) = cloud.usage(trace)["traces"]["shown"]
+        (found,) = urllib3.request("GET", books).json()["traces"]["shown"]
         counts = [found.get(column, 0) for column in COLUMNS]
         return found if all(map(operator.ge, counts, operations)) else None
 

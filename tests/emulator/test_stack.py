@@ -245,6 +245,19 @@ def test_stack_json_describes_what_runs(stack: LocalStack) -> None:
     assert Path(document["functions"]["alpha"]["log"]).exists()
 
 
+def test_the_console_shows_the_stack(stack: LocalStack, fetch: Fetch) -> None:
+    assert stack.document()["console"] == {"url": stack.console_url}
+    told = fetch(stack.console_url + "/_local/stack")
+    assert told["logs"] == str(stack.logs)
+    assert [each["docs"] for each in told["functions"]] == [one.docs for one in stack.functions.values()]
+    topics = {topic["id"]: topic["subscriptions"] for topic in fetch(stack.console_url + "/_local/topics")["topics"]}
+    alpha, beta = topics["work"]
+    assert alpha["filter"] == 'attributes.agent = "alpha"'
+    assert beta["pushEndpoint"] == stack.url("beta_two") + "/push"
+    assert alpha["deliveries"]["pushed"] >= 0
+    assert told["counts"] is bool(told["controls"]) is (told["cloud"] == "embedded")
+
+
 def test_a_client_can_act_as_the_developer(stack: LocalStack, fetch: Fetch) -> None:
     claims = decode(stack.token("http://a"), certs=fetch(stack.issuer.certs_url), audience="http://a")
     assert claims["email"] == stack.developer == "developer@mesh-local.iam.gserviceaccount.com"

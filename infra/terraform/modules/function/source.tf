@@ -4,6 +4,6 @@ locals {
   package = "${var.source_root}/shared/agent_mesh"
   files = merge(
     { for name in ["main.py", "requirements.txt"] : name => "${var.source_root}/${var.spec.source}/${name}" },
-    { for name in fileset(local.package, "**/{py.typed,*.{py,json,rego,html,css,js,svg}}") : "agent_mesh/${name}" => "${local.package}/${name}" },
+    { for name in fileset(local.package, "**/*.{py,typed,json,rego,html,css,js,svg}") : "agent_mesh/${name}" => "${local.package}/${name}" },
   )
 }

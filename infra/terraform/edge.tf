@@ -25,8 +25,19 @@ resource "google_compute_security_policy" "edge" {
   name        = "${local.prefix}edge"
   description = "Known attacks are refused, and who asks too often waits."
 
+  rule {
+    action      = "deny(403)"
+    priority    = 1000
+    description = "cve-canary: Log4Shell and other known holes"
+    match {
+      expr {
+        expression = "evaluatePreconfiguredExpr('cve-canary')"
+      }
+    }
+  }
+
   dynamic "rule" {
-    for_each = { 1000 = "sqli-v33-stable", 1001 = "xss-v33-stable", 1002 = "rce-v33-stable", 1003 = "cve-canary", 1004 = "protocolattack-v33-stable" }
+    for_each = { 1001 = "sqli-v33-stable", 1002 = "xss-v33-stable", 1003 = "rce-v33-stable", 1004 = "protocolattack-v33-stable" }
     content {
       action      = "deny(403)"
       priority    = rule.key

@@ -3,6 +3,7 @@ resource "random_id" "deployment" {
 }
 
 resource "google_storage_bucket" "source" {
+  #checkov:skip=CKV_GCP_62:It holds source that is in version control; Cloud Audit Logs tell who changed it.
   name                        = "${local.prefix}source-${random_id.deployment.hex}"
   location                    = var.region
   uniform_bucket_level_access = true

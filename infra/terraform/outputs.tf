@@ -43,7 +43,7 @@ output "try_it" {
   value       = <<-SHELL
     TOKEN=$(gcloud auth print-identity-token --include-email --impersonate-service-account=${google_service_account.caller["developer"].email} --audiences=${module.function["orchestrator"].url})
     curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/health
-    curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" ${module.function["orchestrator"].url}/dispatch -d '{"agent": "light", "payload": {"msg": "hello"}, "idempotencyKey": "first"}'
+    curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" ${module.function["orchestrator"].url}/dispatch -d '{"agent": "light", "payload": {"msg": "hello"}, "ttl": '$(($(date +%s) + 60))', "budgetCents": 10, "idempotencyKey": "first"}'
     curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/tasks
   SHELL
 }

@@ -20,6 +20,7 @@ if __name__ == "__main__":
     enter(ROOT, sys.argv[1:])  # replaces this process by nox in .venv: nothing below runs in this one
 
 import os
+import shutil
 import tempfile
 
 import nox
@@ -100,6 +101,23 @@ def package(session: nox.Session) -> None:
             session.log(f"{archive.relative_to(ROOT)}: sha256 {packaging.digest(archive)}")
             seconds = boot.prove(archive, role.entry_point, Path(scratch))
             session.log(f"{role.name}: /healthz answered 200 after {seconds:.2f} s in an environment of its own")
+
+
+@nox.session
+def terraform(session: nox.Session) -> None:
+    """Check the deployment's format, its references, and its table with mock providers, which Terraform downloads."""
+    if shutil.which("terraform") is None:
+        session.skip("terraform is not installed: https://developer.hashicorp.com/terraform/install")
+    with session.chdir(ROOT / "infra" / "terraform"):
+        for command in (["fmt", "-check", "-recursive"], ["init", "-backend=false"], ["validate"], ["test"]):
+            session.run("terraform", *command, external=True)
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
+def checkov(session: nox.Session) -> None:
+    """Look for known weaknesses of the deployment; in an environment of its own, for it brings a hundred packages."""
+    session.install("checkov==3.3.30")
+    session.run("checkov", "--directory", "infra/terraform", "--framework", "terraform", "--compact", "--quiet")
 
 
 @nox.session

@@ -120,6 +120,23 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session
+def terraform(session: nox.Session) -> None:
+    """Check the deployment's format, its references, and its table with mock providers, which Terraform downloads."""
+    if shutil.which("terraform") is None:
+        session.skip("terraform is not installed: https://developer.hashicorp.com/terraform/install")
+    with session.chdir(ROOT / "infra" / "terraform"):
+        for command in (["fmt", "-check", "-recursive"], ["init", "-backend=false"], ["validate"], ["test"]):
+            session.run("terraform", *command, external=True)
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
+def checkov(session: nox.Session) -> None:
+    """Look for known weaknesses of the deployment; in an environment of its own, for it brings a hundred packages."""
+    session.install("checkov==3.3.30")
+    session.run("checkov", "--directory", "infra/terraform", "--framework", "terraform", "--compact", "--quiet")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest versions."""
     compile_lock = (

@@ -155,7 +155,8 @@ class Topology(_Part):
 
     def _callers(self, references: Sequence[str]) -> list[str]:
         pushed = any(reference.startswith("subscription:") for reference in references)
-        return [*references, "developer"] if pushed and self.local.developer_may_push else list(references)
+        here = [reference for reference in references if reference != "callers"]
+        return [*here, "developer"] if pushed and self.local.developer_may_push else here
 
     def chosen(self, only: Iterable[str]) -> list[str]:
         """The roles to run: all, or the named ones. Raises TopologyError for an unknown one."""
@@ -217,7 +218,7 @@ def _allow_problems(topology: Topology) -> Iterable[str]:
             for index, reference in enumerate(references):
                 kind, _, name = reference.partition(":")
                 place = f"roles.{role}.allow.{variable}.{index}"
-                if kind != "developer" and name not in known[kind]:
+                if name and name not in known[kind]:
                     shown = ", ".join(known[kind]) or "none"
                     yield _UNKNOWN.format(place=place, kind=kind, name=name, known=shown)
 

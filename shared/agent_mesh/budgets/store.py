@@ -21,6 +21,7 @@ from agent_mesh.platform.clock import moment
 from agent_mesh.platform.firestore import Exists, FirestoreClient, firestore_errors
 
 COLLECTION: Final = "budgets"
+ALERT_PERCENT: Final = (50, 80, 100)
 _KEPT: Final = timedelta(days=400)
 
 
@@ -48,6 +49,11 @@ class BudgetState:
     def overdrawn(self) -> bool:
         """True while a reservation stands that has to be compensated."""
         return self.used_cents > self.limit_cents
+
+    def reached(self, reserved_cents: int) -> tuple[int, ...]:
+        """Return which of 50, 80 and 100 % of the limit the last reservation, of so many cents, reached."""
+        before, limit = self.used_cents - reserved_cents, self.limit_cents
+        return tuple(mark for mark in ALERT_PERCENT if 100 * before < mark * limit <= 100 * self.used_cents)
 
     def refusal(self, agent: str, wanted_cents: int) -> BudgetExceeded:
         """Return the error that tells a caller what is left; this state includes the refused reservation."""

@@ -22,10 +22,10 @@ _NAME_LIMIT: Final = 100
 """Characters of a reason, a topic's or an agent's name. Whoever pushes here may send anything."""
 
 
-def read_dead_letter(envelope: PushEnvelope, now: float) -> DeadRecord:
+def read_dead_letter(envelope: PushEnvelope, now: float, name_prefix: str = "") -> DeadRecord:
     """Return the dead letter that a push carries; it never fails, for a dead letter has nowhere else to go."""
     attributes = envelope.message.attributes
-    subscription = envelope.subscription.rsplit("/", 1)[-1]
+    subscription = envelope.subscription.rsplit("/", 1)[-1].removeprefix(name_prefix)
     topic = subscription.removesuffix(_SUFFIX)[:_NAME_LIMIT] or "tasks"
     body = _body(envelope)
     count = attributes.get(_COUNT, "")

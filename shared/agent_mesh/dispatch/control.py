@@ -114,7 +114,7 @@ class TaskControl:
     def bury(self, envelope: PushEnvelope) -> None:
         """Take a dead letter: end its task for good, or keep the message where there is no task."""
         join_trace(envelope.message.attributes.get)
-        letter = read_dead_letter(envelope, self._parts.clock.now())
+        letter = read_dead_letter(envelope, self._parts.clock.now(), self._settings.name_prefix)
         task = self._parts.tasks.get(letter.task_id) if letter.task_id and letter.topic == "tasks" else None
         if task is None:
             self._parts.dead_letters.keep_message(letter)

@@ -122,7 +122,7 @@ class Dispatcher:
             if budget is not None and budget.overdrawn and accepted.reservation is not None:
                 crash_point("dispatch.over_budget")
                 return self._withdraw(accepted, budget.refusal(task.agent, accepted.reservation.cents))
-            self._parts.results.tell(accepted)
+            self._parts.results.tell_accepted([accepted], budget)
             return Dispatched(accepted)
 
     def accept_together(self, tasks: list[TaskRecord]) -> list[TaskRecord] | None:
@@ -134,8 +134,7 @@ class Dispatcher:
         if budget is not None and budget.overdrawn:
             self._parts.tasks.undo(accepted)
             return None
-        for task in accepted:
-            self._parts.results.tell(task)
+        self._parts.results.tell_accepted(accepted, budget)
         return accepted
 
     def _withdraw(self, accepted: TaskRecord, refusal: MeshError) -> Dispatched:

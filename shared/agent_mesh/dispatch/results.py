@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from agent_mesh.agents.records import Outcome
+from agent_mesh.budgets import BudgetState
 from agent_mesh.contracts.problems import FieldFault, MalformedRequest
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunResult
@@ -88,6 +90,22 @@ class Results:
             "code": task.error.code if task.error else None,
         }
         self._events.emit(f"mesh.task.{task.status.value}", task.task_id, data)
+
+    def tell_accepted(self, tasks: Sequence[TaskRecord], budget: BudgetState | None) -> None:
+        """Gather the events of tasks that were accepted in one commit, and of what their budget reached by it."""
+        for task in tasks:
+            self.tell(task)
+        reservations = [task.reservation for task in tasks if task.reservation]
+        if budget is None or not reservations:
+            return
+        for percent in budget.reached(sum(each.cents for each in reservations)):
+            data: dict[str, JsonValue] = {
+                "agent": tasks[0].agent,
+                "percent": percent,
+                "usedCents": budget.used_cents,
+                "limitCents": budget.limit_cents,
+            }
+            self._events.emit("mesh.budget.threshold", reservations[0].budget_id, data, once=str(percent))
 
     def call_back(self, task: TaskRecord, *, at_once: bool = False) -> bool:
         """Make the callback of a finished task if one is due, or at once; return whether an attempt was made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -15,11 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m agent_mesh.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     check_only = parser.parse_args(arguments).check
+    logging.disable(logging.INFO)  # to be described, the code is run, and it logs what it does
     try:
         files = generated_files()
     except Undocumented as gap:
         sys.stderr.write(f"error: {gap}\n")
         return 1
+    finally:
+        logging.disable(logging.NOTSET)
     stale = outdated(files)
     for name in stale:
         if not check_only:

@@ -10,7 +10,7 @@ from typing import Final
 from agent_mesh.agents.delivery import OutcomeSender, Topics
 from agent_mesh.agents.execution import Ran
 from agent_mesh.agents.records import Outcome
-from agent_mesh.budgets import Budgets
+from agent_mesh.budgets import Budgets, BudgetState
 from agent_mesh.contracts.events import CloudEvent
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
@@ -34,6 +34,7 @@ _MEANINGS: Final = {
     "mesh.task.cancelled": "Somebody cancelled it before it ended.",
     "mesh.task.rejected": "It was refused before it ran; `code` says why.",
     "mesh.task.dead": "It failed for good and lies with the dead letters.",
+    "mesh.budget.threshold": "An agent's budget of the day reached 50, 80 or 100 % of its limit.",
     "mesh.run.succeeded": "The handler returned a result.",
     "mesh.run.failed": "The handler failed and the attempt is not repeated.",
     "mesh.run.retrying": "The attempt failed and may be repeated.",
@@ -49,8 +50,11 @@ _FIELDS: Final = {
     "caller": "E-mail of who dispatched the task.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
     "costCents": "What was charged, in cents.",
+    "limitCents": "What the agent may spend, in cents.",
+    "percent": "50, 80 or 100.",
     "status": "Status of the task.",
     "traceId": "The task's trace id.",
+    "usedCents": "What is reserved or spent of it, in cents.",
 }
 
 _ENVELOPE: Final = {
@@ -119,10 +123,10 @@ def _task_events() -> list[CloudEvent]:
     tasks = TaskStore(database, Budgets(database, 0), clock)
     results = Results(tasks, Callbacks((), (), clock), log, clock)
     now = clock.now()
-    request = DispatchRequest(agent="light", payload={}, ttl=now + 60, budget_cents=0)
+    request = DispatchRequest(agent="light", payload={}, ttl=now + 60, budget_cents=1)
     task = new_task(request, "developer@example.com", "", now, Terms(None, 60, 30))
     log.begin()
-    results.tell(task)
+    results.tell_accepted([task], BudgetState(used_cents=1, limit_cents=2))
     for status in TaskStatus:
         if status.terminal:
             results.tell(task.finished(status, now))

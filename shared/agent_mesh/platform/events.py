@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -13,6 +14,9 @@ from agent_mesh.platform.clock import Clock, moment, rfc3339
 from agent_mesh.platform.ids import derived_id
 from agent_mesh.platform.logs import current_trace, log
 from agent_mesh.platform.pubsub import Message, Publisher
+
+_LOGGED: Final = ("agent", "status", "code", "costCents", "attempt", "percent")
+"""Of an event's data only what counters need: no person, no content."""
 
 _gathered: ContextVar[tuple[CloudEvent, ...]] = ContextVar("gathered", default=())
 
@@ -51,11 +55,17 @@ class EventLog:
         _gathered.set(())
 
     def flush(self) -> None:
-        """Publish what was gathered. A failure is logged: the state is in Firestore, an event only tells of it."""
+        """Publish what was gathered, and log it: counters over the log tell how many tasks ended how.
+
+        A failure to publish is logged too: the state is in Firestore, an event only tells of it.
+        """
         events = _gathered.get()
         if not events:
             return
         _gathered.set(())
+        for event in events:
+            counted = {name: event.data[name] for name in _LOGGED if name in event.data}
+            log(event.type, type=event.type, subject=event.subject, **counted)
         messages = [
             Message(
                 event.model_dump_json().encode(),

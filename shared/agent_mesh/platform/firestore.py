@@ -54,9 +54,10 @@ class TracedClient(firestore.Client):
 class FirestoreClient:
     """The process's Firestore client, created at its first use."""
 
-    def __init__(self, project: str) -> None:
-        """Remember the project; nothing is connected yet."""
+    def __init__(self, project: str, database: str = "(default)") -> None:
+        """Remember the project and the database; nothing is connected yet."""
         self._project = project
+        self._database = database
         self._lock = threading.Lock()
         self._client: firestore.Client | None = None
 
@@ -67,7 +68,7 @@ class FirestoreClient:
             with self._lock:
                 if self._client is None:
                     kind = TracedClient if os.environ.get("FIRESTORE_EMULATOR_HOST") else firestore.Client
-                    self._client = kind(project=self._project or None)
+                    self._client = kind(project=self._project or None, database=self._database)
         return self._client
 
     def batch(self) -> firestore.WriteBatch:
@@ -79,7 +80,7 @@ class FirestoreClient:
         return self.client.write_option(last_update_time=update_time)
 
     def collection(self, name: str) -> firestore.CollectionReference:
-        """Return a collection of the default database."""
+        """Return a collection of the database."""
         return self.client.collection(name)
 
 

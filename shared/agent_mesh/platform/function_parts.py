@@ -37,19 +37,21 @@ class FunctionParts:
             accept_removed_signature=settings.accept_removed_signature,
         )
         events = EventLog(publisher, settings.topic(settings.events_topic_id), role, clock)
-        return cls(settings, FirestoreClient(settings.project), publisher, verifier, events, clock)
+        return cls(settings, FirestoreClient(settings.project, settings.database), publisher, verifier, events, clock)
 
     def app(self, role: str, description: str) -> FunctionApp:
         """Return the function's app with no routes but health and documentation."""
         return FunctionApp(role, description, self.settings, self.verifier, self.events)
 
     def caller_access(self, *groups: tuple[str, ...]) -> Access:
-        """Return access for the e-mails in any of `groups`, whose tokens are for this function's base URI."""
-        return Access.of({email for group in groups for email in group}, self.settings.oidc_audience)
+        """Return access for the e-mails in any of `groups`, whose tokens are for one of this function's base URIs."""
+        return Access.of({email for group in groups for email in group}, *self.settings.oidc_audiences)
 
     def push_access(self, pushers: tuple[str, ...], audience: str, *, verify: bool) -> Access:
         """Return access for push subscriptions.
 
         `verify` is false only on a developer's machine; settings see to that.
         """
-        return Access.of(pushers, audience or self.settings.oidc_audience) if verify else PUBLIC
+        if not verify:
+            return PUBLIC
+        return Access.of(pushers, *((audience,) if audience else self.settings.oidc_audiences))

@@ -57,6 +57,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
     project: str = _env("GCP_PROJECT", "Google Cloud project id.", "")
+    database: str = _env("FIRESTORE_DATABASE", "Name of the Firestore database.", "(default)")
+    name_prefix: str = _env(
+        "MESH_NAME_PREFIX",
+        "Begins the names of this deployment's topics and subscriptions, such as `mesh-dev-`.",
+        "",
+    )
     service: str = _env("K_SERVICE", "Set by Cloud Run: the service's name. Its presence means: deployed.", "")
     tasks_topic_id: str = _env("PUBSUB_TOPIC_ID", "Topic that carries tasks to agents.", "tasks")
     tasks_topic_path: str = _env("PUBSUB_TOPIC", "The same as a full path; wins over the id.", "")
@@ -69,7 +75,9 @@ class Settings(BaseModel):
     oidc_certs_url: str = _env(
         "OIDC_CERTS_URL", "The issuer's certificates, x509 in JSON.", "https://www.googleapis.com/oauth2/v1/certs"
     )
-    oidc_audience: str = _env("OIDC_AUDIENCE", "Audience that callers' tokens must have: this function's base URI.", "")
+    oidc_audiences: CommaList = _env(
+        "OIDC_AUDIENCE", "Audiences of which callers' tokens must have one: this function's base URIs.", ()
+    )
     accept_removed_signature: bool = _env(
         "OIDC_ACCEPT_REMOVED_SIGNATURE",
         "Accept tokens whose signature Cloud Run removed after checking it. Only where `allUsers` may not invoke.",
@@ -170,8 +178,8 @@ class Settings(BaseModel):
             raise SettingsError(_sentence(error)) from error
 
     def topic(self, topic_id: str, path: str = "") -> str:
-        """Return the full path of a topic."""
-        return path or f"projects/{self.project}/topics/{topic_id}"
+        """Return the full path of a topic, whose id is without the deployment's prefix."""
+        return path or f"projects/{self.project}/topics/{self.name_prefix}{topic_id}"
 
     @property
     def tasks_topic(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
 from agent_mesh.agents.errors import RetryableError, TerminalError
@@ -14,7 +17,9 @@ from agent_mesh.contracts.problems import (
     InvalidRequest,
     TtlExpired,
 )
+from agent_mesh.contracts.push import PushEnvelope, PushMessage
 from agent_mesh.contracts.tasks import Mode, TaskStatus
+from agent_mesh.deadletters.arrival import read_dead_letter
 from agent_mesh.deadletters.store import DeadFilter
 from agent_mesh.dispatch.store import TaskFilter
 from agent_mesh.platform.pubsub import Message
@@ -181,6 +186,15 @@ def test_a_message_whose_deliveries_are_used_up_ends_its_task(mesh: Mesh) -> Non
     assert replayed.task.replay_of == accepted.task_id
 
 
+def test_a_dead_letter_of_a_deployment_with_a_prefix_ends_its_task(mesh: Mesh) -> None:
+    envelope = PushEnvelope(
+        message=PushMessage(data=base64.b64encode(b"{}").decode(), message_id="1"),
+        subscription="projects/p/subscriptions/mesh-dev-results-dead",
+    )
+    assert read_dead_letter(envelope, 0, "mesh-dev-").topic == "results"
+    assert read_dead_letter(envelope, 0).topic == "mesh-dev-results"
+
+
 def test_a_message_that_nobody_can_read_is_kept_and_sent_again_as_it_was(mesh: Mesh) -> None:
     mesh.bury(Message(b"not json", {"agent": "light"}))
     (letter,) = mesh.orchestrator.dead_letters.page(DeadFilter(), 10)
@@ -188,6 +202,20 @@ def test_a_message_that_nobody_can_read_is_kept_and_sent_again_as_it_was(mesh: M
     mesh.orchestrator.control.replay_dead(letter, CALLER)
     (again,) = mesh.publisher.on("tasks")
     assert (again.data, again.attributes) == (b"not json", {"agent": "light"})
+
+
+def test_a_budget_tells_when_it_reaches_half_four_fifths_and_all(mesh: Mesh) -> None:
+    mesh.orchestrator._parts.events.begin()
+    mesh.dispatch(budget_cents=PRICE)
+    (budget,) = mesh.orchestrator.tasks._database.collection("budgets").get()
+    budget.reference.update({"limitCents": 10 * PRICE})
+    reached = []
+    for _ in range(9):
+        mesh.dispatch(budget_cents=PRICE)
+        mesh.orchestrator._parts.events.flush()
+        events = [json.loads(message.data) for message in mesh.publisher.messages.pop("events")]
+        reached.append([event["data"]["percent"] for event in events if event["type"] == "mesh.budget.threshold"])
+    assert reached == [[], [], [], [50], [], [], [80], [], [100]]
 
 
 def test_an_http_dispatch_to_a_paused_agent_is_refused(mesh: Mesh) -> None:

@@ -93,6 +93,21 @@ def test_a_topic_that_is_closed_is_logged_and_fails_nobody(
     events.emit("mesh.a", "1", {"secret": "s"})
     events.flush()
     events.flush()
-    (line,) = logged()
+    told, line = logged()
+    assert told["type"] == "mesh.a"
     assert (line["types"], line["reason"]) == (["mesh.a"], "The topic is closed.")
-    assert "secret" not in str(line)
+    assert "secret" not in str([told, line])
+
+
+def test_every_event_is_a_line_of_the_log_that_counters_can_read(
+    publisher: RecordingPublisher, clock: HandClock, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    configure_logs("p", "shout")
+    events = EventLog(publisher, "projects/p/topics/events", "shout", clock)
+    events.begin()
+    events.emit("mesh.task.succeeded", "task_1", {"agent": "light", "costCents": 5, "caller": "ann@example.com"})
+    events.flush()
+    (line,) = logged()
+    assert (line["severity"], line["type"], line["subject"]) == ("INFO", "mesh.task.succeeded", "task_1")
+    assert (line["agent"], line["costCents"], line["role"]) == ("light", 5, "shout")
+    assert "ann@example.com" not in str(line)

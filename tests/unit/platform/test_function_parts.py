@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent_mesh.platform.app import PUBLIC, Access
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.function_parts import FunctionParts
@@ -57,3 +59,14 @@ def test_a_function_that_was_not_told_its_audience_lets_nobody_in() -> None:
 
 def test_an_app_has_its_role() -> None:
     assert parts().app("light", "Light.").flask.name == "light"
+
+
+def test_a_function_with_two_addresses_takes_tokens_for_either() -> None:
+    access = parts(OIDC_AUDIENCE=f"{AUDIENCE}, https://agent-1.region.run.app").caller_access(("a@example.com",))
+    assert access.audiences == (AUDIENCE, "https://agent-1.region.run.app")
+
+
+def test_the_database_is_the_deployments_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+    assert parts(FIRESTORE_DATABASE="mesh-dev").database.client._database == "mesh-dev"
+    assert parts().database.client._database == "(default)"

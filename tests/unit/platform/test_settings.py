@@ -150,3 +150,10 @@ def test_an_environment_is_read_or_refused_and_nothing_else(environment: dict[st
     else:
         assert given.lease_seconds > 0
         assert given.retention_days >= 1
+
+
+def test_topics_have_the_deployments_prefix_unless_their_whole_path_is_given() -> None:
+    given = settings(GCP_PROJECT="p", MESH_NAME_PREFIX="mesh-dev-", RESULTS_TOPIC="projects/q/topics/elsewhere")
+    assert given.tasks_topic == "projects/p/topics/mesh-dev-tasks"
+    assert given.topic(given.events_topic_id) == "projects/p/topics/mesh-dev-events"
+    assert given.results_topic == "projects/q/topics/elsewhere"

@@ -1,0 +1,49 @@
+output "urls" {
+  description = "URL of every role, which is also the audience of its tokens."
+  value       = { for role, function in module.function : role => function.url }
+}
+
+output "mesh" {
+  description = "What `agent-mesh login --from` reads: `terraform output -json mesh > mesh.json`."
+  value = {
+    project     = var.project_id
+    environment = var.environment
+    url         = module.function["orchestrator"].url
+    actAs       = google_service_account.caller["developer"].email
+  }
+}
+
+output "operator" {
+  description = "The account that operators act as."
+  value       = google_service_account.caller["developer"].email
+}
+
+output "accounts" {
+  description = "Account of every caller, by its name in the table."
+  value       = local.emails
+}
+
+output "sources" {
+  description = "SHA-256 of the source of every role that runs."
+  value       = { for role, function in module.function : role => function.source_hash }
+}
+
+output "database" {
+  description = "Name of the Firestore database."
+  value       = google_firestore_database.mesh.name
+}
+
+output "load_balancer_address" {
+  description = "Where the DNS name has to point, if there is a load balancer."
+  value       = one(google_compute_global_address.edge[*].address)
+}
+
+output "try_it" {
+  description = "Three calls to try first: is it alive, do something, what became of it."
+  value       = <<-SHELL
+    TOKEN=$(gcloud auth print-identity-token --include-email --impersonate-service-account=${google_service_account.caller["developer"].email} --audiences=${module.function["orchestrator"].url})
+    curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/health
+    curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" ${module.function["orchestrator"].url}/dispatch -d '{"agent": "light", "payload": {"msg": "hello"}, "ttl": '$(($(date +%s) + 60))', "budgetCents": 10, "idempotencyKey": "first"}'
+    curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/tasks
+  SHELL
+}

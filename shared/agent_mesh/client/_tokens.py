@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from agent_mesh.client._errors import ConnectionFailed, TokenUnavailable
 from agent_mesh.client._transport import Request, Transport
-from agent_mesh.platform.id_tokens import IdTokenSource, NoIdToken, describe_own_credentials
+from agent_mesh.platform.id_tokens import IdTokenSource, NoIdToken
+from agent_mesh.platform.impersonation import describe_own_credentials
 from agent_mesh.platform.mint_faults import MintError
 
 _TIMEOUT_S = 10.0

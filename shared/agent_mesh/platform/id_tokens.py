@@ -10,32 +10,28 @@ import base64
 import functools
 import json
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.platform.clock import Clock, SystemClock
-from agent_mesh.platform.mint_faults import MintError, impersonation_fault
+from agent_mesh.platform.impersonation import MINT_TIMEOUT_S, mint_as
+from agent_mesh.platform.mint_faults import MintError
 
 RENEW_BEFORE_S = 300.0  # the metadata server itself hands out a new token from five minutes before the end on
 UNUSABLE_BEFORE_S = 30.0  # a token this close to its end may expire on its way
 MAX_AUDIENCES = 256
-MINT_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 5
 
 Minter = Callable[[str], str]
 
-_CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _AMBIENT_ADVICE = (
     "On Google Cloud give the service a service account; on your machine start the local issuer and set "
     "GCE_METADATA_HOST and GCE_METADATA_IP to it, or name a service account to impersonate."
 )
 _CLOCK_ADVICE = "Set this machine's clock by NTP: by it the token is as good as over."
 _LONGEST_REASON = 300
-_NO_QUOTA_PROJECT = "Your application has authenticated using end user credentials"
 
 
 class NoIdToken(Unavailable):
@@ -138,52 +134,3 @@ def mint_from_environment(audience: str) -> str:
         return str(id_token.fetch_id_token(request, audience))  # type: ignore[no-untyped-call]
     except (GoogleAuthError, OSError, ValueError, LookupError, TypeError) as error:
         raise MintError(f"{type(error).__name__}: {error}") from error
-
-
-def mint_as(service_account: str, audience: str) -> str:
-    """Mint as `service_account`, impersonated with this process's own credentials (a user's, mostly).
-
-    Raises:
-        MintError: there are no credentials, or they may not impersonate this account.
-    """
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.impersonated_credentials import Credentials, IDTokenCredentials
-    from google.auth.transport.requests import Request
-
-    try:
-        target = Credentials(  # type: ignore[no-untyped-call]
-            _own_credentials(), target_principal=service_account, target_scopes=[_CLOUD_PLATFORM]
-        )
-        minted = IDTokenCredentials(  # type: ignore[no-untyped-call]
-            target, target_audience=audience, include_email=True
-        )
-        minted.refresh(functools.partial(Request(), timeout=MINT_TIMEOUT_S))
-    except (GoogleAuthError, OSError, ValueError, LookupError, TypeError) as error:
-        raise impersonation_fault(error, service_account) from error
-    return str(minted.token)
-
-
-def describe_own_credentials() -> str:
-    """Return whose the application-default credentials of this machine are.
-
-    Raises:
-        MintError: there are none, or they cannot be read.
-    """
-    from google.auth.exceptions import GoogleAuthError
-    from google.oauth2.credentials import Credentials
-
-    try:
-        own = _own_credentials()
-    except (GoogleAuthError, OSError, ValueError) as error:
-        raise impersonation_fault(error, "") from error
-    if isinstance(own, Credentials):
-        return "a person"
-    return str(getattr(own, "service_account_email", None) or type(own).__module__)
-
-
-def _own_credentials() -> Any:  # noqa: ANN401  # google-auth has no types
-    import google.auth
-
-    with warnings.catch_warnings():  # where a quota project is needed, Google's refusal says so, and our advice
-        warnings.filterwarnings("ignore", _NO_QUOTA_PROJECT)
-        return google.auth.default(scopes=[_CLOUD_PLATFORM])[0]

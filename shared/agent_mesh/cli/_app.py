@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
 import typer
 
-from agent_mesh.cli import _dead_letters, _dispatch, _doctor, _follow, _show, _steer, _token
+from agent_mesh.cli import _dead_letters, _dispatch, _doctor, _environments, _follow, _login, _show, _steer, _token
 from agent_mesh.cli._failures import FAILED, USAGE, usage_problem
 from agent_mesh.version import VERSION
 
@@ -15,7 +16,8 @@ app = typer.Typer(
     name="agent-mesh",
     help="Dispatch tasks to agents and see what becomes of them.",
     epilog="Exit codes: 0 fine, 1 failed or refused, 2 wrong usage, 3 the mesh cannot be reached. "
-    "Without --url the local stack is used, found through .mesh/stack.json here or in a folder above.",
+    "Without --env and --url (AGENT_MESH_ENV, AGENT_MESH_URL) the local stack is used, found through .mesh/stack.json "
+    "here or in a folder above.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,12 +40,13 @@ def _root(
     """Dispatch tasks to agents and see what becomes of them."""
 
 
-for _group in (_dispatch, _show, _follow, _steer, _dead_letters, _token, _doctor):
+for _group in (_dispatch, _show, _follow, _steer, _dead_letters, _login, _environments, _token, _doctor):
     _group.register(app)
 
 
 def main() -> None:
     """Run the command; the exit code says how it went."""
+    logging.getLogger("google.auth").addHandler(logging.NullHandler())  # stderr is for the command's own words
     if "--json" not in sys.argv:
         app()
         return

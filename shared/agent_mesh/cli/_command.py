@@ -24,10 +24,20 @@ def _common_options(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead.", rich_help_panel=_COMMON)
     ] = False,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="NAME",
+            envvar="AGENT_MESH_ENV",
+            help="A mesh that `login` stored; default: local, the local stack.",
+            rich_help_panel=_COMMON,
+        ),
+    ] = None,
     url: Annotated[
         str | None,
         typer.Option(
-            envvar="AGENT_MESH_URL", help="The orchestrator; default: the local stack's.", rich_help_panel=_COMMON
+            envvar="AGENT_MESH_URL", help="The orchestrator; default: the environment's.", rich_help_panel=_COMMON
         ),
     ] = None,
     audience: Annotated[
@@ -47,12 +57,16 @@ def _common_options(
         ),
     ] = None,
 ) -> Session:
-    return Session(json=json, url=url, audience=audience, identity=identity)
+    return Session(json=json, url=url, audience=audience, identity=identity, environment=environment)
 
 
-def add_command(app: typer.Typer, name: str, command: Command[...]) -> None:
-    """Add a command. Its function gets the session first; what it returns, if anything, is the exit code."""
-    common = inspect.signature(_common_options, eval_str=True).parameters
+def add_command(app: typer.Typer, name: str, command: Command[...], *, addressed: bool = True) -> None:
+    """Add a command. Its function gets the session first; what it returns, if anything, is the exit code.
+
+    One that is not `addressed` speaks to no mesh, and has no option or variable that says to which.
+    """
+    known = inspect.signature(_common_options, eval_str=True).parameters
+    common = known if addressed else {"json": known["json"]}
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +12,9 @@ from pydantic import JsonValue
 from agent_mesh.cli._batch import dispatch_lines
 from agent_mesh.cli._command import add_command
 from agent_mesh.cli._failures import outcome_code
+from agent_mesh.cli._input import read_text, wrong
 from agent_mesh.cli._session import Session
-from agent_mesh.client import RequestInvalid, dispatch_request
-from agent_mesh.contracts.problems import FieldFault
+from agent_mesh.client import dispatch_request
 from agent_mesh.contracts.tasks import DispatchRequest, Mode
 
 WAIT_GRACE_S = 10.0
@@ -64,8 +62,8 @@ def dispatch(  # noqa: PLR0913  # a command's options are its parameters
         request = template.model_copy(update={"payload": _payload(payload, file)})
         return _dispatch_one(session, request, patience_s)
     if payload is not None or file is not None or key is not None:
-        raise _wrong("--batch", "goes without --payload, --file and --key: each line has its own")
-    return dispatch_lines(session, _read(batch, "--batch"), template, patience_s)
+        raise wrong("--batch", "goes without --payload, --file and --key: each line has its own")
+    return dispatch_lines(session, read_text(batch, "--batch"), template, patience_s)
 
 
 def _dispatch_one(session: Session, request: DispatchRequest, patience_s: float | None) -> int:
@@ -83,24 +81,13 @@ def _dispatch_one(session: Session, request: DispatchRequest, patience_s: float 
 
 def _payload(text: str | None, file: str | None) -> dict[str, JsonValue]:
     if text is not None and file is not None:
-        raise _wrong("--payload", "give --payload or --file, not both")
+        raise wrong("--payload", "give --payload or --file, not both")
     source = "--payload" if file is None else "--file"
-    written = _read(file, source) if file is not None else (text or "{}")
+    written = read_text(file, source) if file is not None else (text or "{}")
     try:
         value = json.loads(written)
     except (ValueError, RecursionError) as error:
-        raise _wrong(source, f"is not JSON: {error}") from error
+        raise wrong(source, f"is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise _wrong(source, f'is {type(value).__name__}, and a payload is an object, such as {{"text": ...}}')
+        raise wrong(source, f'is {type(value).__name__}, and a payload is an object, such as {{"text": ...}}')
     return value
-
-
-def _read(file: str, option: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _wrong(option, f"cannot be read: {error}") from error
-
-
-def _wrong(option: str, message: str) -> RequestInvalid:
-    return RequestInvalid([FieldFault(field=option, message=message)])

@@ -5,45 +5,24 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
-from pydantic import BaseModel
 
+from agent_mesh.cli._checks import Check, Diagnosis, check_lines, clock_check
 from agent_mesh.cli._command import add_command
+from agent_mesh.cli._deployed import deployed_checks
 from agent_mesh.cli._failures import FAILED, next_step
 from agent_mesh.cli._session import Session
 from agent_mesh.client import MeshClientError, PooledTransport, Request, Stack
 from agent_mesh.version import VERSION
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
 _START: Final = "python3 noxfile.py -s up"
 _OLDEST_PYTHON: Final = (3, 11)
-_SKEW_ALLOWED_S: Final = 10.0  # what token verification lets pass
 _TIMEOUT_S: Final = 3.0
 _OK: Final = 200
 _CERTS_PATH: Final = "/oauth2/v1/certs"  # Google's own: https://www.googleapis.com/oauth2/v1/certs
-
-
-class Check(BaseModel):
-    """One thing that was looked at; `next` says what to do when it is not `ok`."""
-
-    name: str
-    ok: bool
-    detail: str
-    next: str = ""
-
-
-class Diagnosis(BaseModel):
-    """All checks."""
-
-    ok: bool
-    checks: list[Check]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,23 +37,22 @@ def doctor(session: Session) -> int:
     """
     checks = list(_checks(session))
     diagnosis = Diagnosis(ok=all(check.ok for check in checks), checks=checks)
-    session.answer(diagnosis, *_lines(checks))
+    session.answer(diagnosis, *check_lines(checks, session.out.width))
     session.say("All is well." if diagnosis.ok else "Something is wrong; begin with the first line that says so.")
     return 0 if diagnosis.ok else FAILED
 
 
 def _checks(session: Session) -> Iterator[Check]:
     yield _python()
-    transport = PooledTransport()
-    if session.url is not None:
-        yield from _function(transport, "orchestrator", session.url)
-    else:
-        try:
-            stack = session.stack
-        except MeshClientError as error:
-            yield Check(name="stack", ok=False, detail=str(error), next=_START)
-            return
-        yield from _stack(transport, stack)
+    if session.target is not None:
+        yield from deployed_checks(session.target)
+        return
+    try:
+        stack = session.stack
+    except MeshClientError as error:
+        yield Check(name="stack", ok=False, detail=str(error), next=_START)
+        return
+    yield from _stack(PooledTransport(), stack)
     yield _accepted(session)
 
 
@@ -140,13 +118,7 @@ def _function(transport: PooledTransport, role: str, url: str, log: str = "") ->
     alive = reply.status == _OK
     yield Check(name=role, ok=alive, detail=f"{address} answers {reply.status}", next=f"Is {url} the {role}?")
     if role == "orchestrator" and alive and "date" in reply.headers:
-        yield _clock(reply.headers["date"])
-
-
-def _clock(date: str) -> Check:
-    skew = time.time() - parsedate_to_datetime(date).timestamp()
-    detail = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the orchestrator's"
-    return Check(name="clock", ok=abs(skew) <= _SKEW_ALLOWED_S, detail=detail, next="Set this machine's clock by NTP.")
+        yield clock_check(reply.headers["date"])
 
 
 def _accepted(session: Session) -> Check:
@@ -160,20 +132,8 @@ def _accepted(session: Session) -> Check:
 def _next_step(error: MeshClientError) -> str:
     """Return what to do about a call that failed; the usual advice is to run this command."""
     own = {
-        "unauthenticated": "Give the audience that the orchestrator was deployed with: --audience URL",
-        "token_unavailable": f"Locally: {_START}. On Google Cloud: --as SERVICE_ACCOUNT that you may impersonate.",
+        "unauthenticated": "Give the audience that the orchestrator was started with: --audience URL",
+        "token_unavailable": _START,
         "connection_failed": "See what is said of the orchestrator above.",
     }
     return own.get(error.code) or next_step(error)
-
-
-def _lines(checks: list[Check]) -> Iterator[str | Text]:
-    from rich.text import Text
-
-    from agent_mesh.cli._text import printable
-
-    for check in checks:
-        mark = ("ok  ", "green") if check.ok else ("fail", "bold red")
-        yield Text.assemble(mark, (f"  {check.name:<14}", "bold"), printable(check.detail))
-        if not check.ok:
-            yield Text(f"      {'':<14}→ {check.next}", "cyan")

@@ -10,6 +10,8 @@ from agent_mesh.cli._text import printable
 from agent_mesh.client import (
     AnswerUnreadable,
     ConnectionFailed,
+    EnvironmentsUnreadable,
+    EnvironmentUnknown,
     MeshClientError,
     ProblemError,
     RequestInvalid,
@@ -30,17 +32,23 @@ _NEXT_STEP: Final = {
     "busy": "The same run is going on; ask again in a moment.",
     "connection_failed": "See which part is missing: agent-mesh doctor",
     "connection_timed_out": "The task may go on; look with: agent-mesh tasks",
+    "environment_unknown": "See what is stored: agent-mesh environments. Store another: agent-mesh login --help",
     "forbidden": "Be somebody who may, with --as EMAIL; `allow` in infra/roles.json says who may do what.",
+    "http_401": "Google refused the token before the mesh saw it; find out why: agent-mesh doctor",
+    "http_403": "Google let this identity not through to the mesh; find out why: agent-mesh doctor",
+    "http_404": "Nothing is deployed there, or its ingress is closed from here: agent-mesh doctor",
     "idempotency_conflict": "Use another --key, or send what the first one sent.",
     "not_found": "See what there is: agent-mesh tasks",
-    "stack_not_found": "Start one: python3 noxfile.py -s up. Or name a deployed mesh with --url or AGENT_MESH_URL.",
+    "stack_not_found": "Start one: python3 noxfile.py -s up. Or name a deployed mesh with --env or --url.",
     "stack_unreadable": "Start the stack again: python3 noxfile.py -s up",
-    "token_unavailable": "Locally: agent-mesh doctor. On Google Cloud: --as SERVICE_ACCOUNT that you may impersonate.",
+    "token_unavailable": "See what is missing: agent-mesh doctor",
     "ttl_expired": "Give it longer with --ttl SECONDS, and check this machine's clock: agent-mesh doctor",
     "unauthenticated": "Check the audience and this machine's clock: agent-mesh doctor",
     "unavailable": "Ask again in a moment; if it stays: agent-mesh doctor",
     "wait_timed_out": "It goes on; follow it with: agent-mesh tail TASK_ID",
 }
+
+_NO_WAY_THERE: Final = (AnswerUnreadable, ConnectionFailed, EnvironmentsUnreadable, StackUnreadable, TokenUnavailable)
 
 
 def outcome_code(task: Task) -> int:
@@ -50,16 +58,16 @@ def outcome_code(task: Task) -> int:
 
 def exit_code(error: MeshClientError) -> int:
     """Return 2 for what was asked wrongly, 3 for a mesh that cannot be reached, 1 for the rest."""
-    if isinstance(error, RequestInvalid):
+    if isinstance(error, (RequestInvalid, EnvironmentUnknown)):
         return USAGE
-    if isinstance(error, (AnswerUnreadable, ConnectionFailed, StackUnreadable, TokenUnavailable)):
+    if isinstance(error, _NO_WAY_THERE):
         return UNREACHABLE
     return FAILED
 
 
 def next_step(error: MeshClientError) -> str:
     """Return what to do about an error, nothing where there is no telling."""
-    return _NEXT_STEP.get(error.code, "")
+    return error.advice or _NEXT_STEP.get(error.code, "")
 
 
 def explain_failure(session: Session, error: MeshClientError) -> None:
@@ -71,16 +79,16 @@ def explain_failure(session: Session, error: MeshClientError) -> None:
 
     problem = error.problem
     lines = Text.assemble(("Error ", "bold red"), (printable(problem.title), "bold"), (f" ({problem.code})", "dim"))
-    lines.append(f"\n{printable(problem.detail)}")
+    lines.append(f"\n{printable(problem.detail.removesuffix(error.advice).rstrip())}")
     if isinstance(error, ProblemError):
         for fault in problem.errors or []:
             lines.append(f"\n  {printable(fault.field)}: {printable(fault.message)}")
         if problem.task_id:
-            lines.append(f"\nThe refusal is kept: agent-mesh explain {problem.task_id}")
+            lines.append(f"\nThe refusal is kept: {session.addressed('agent-mesh explain')} {problem.task_id}")
         if problem.trace_id:
             lines.append(f"\ntrace {printable(problem.trace_id)}", "dim")
     if next_step(error):
-        lines.append(f"\n{next_step(error)}", "cyan")
+        lines.append(f"\n{session.addressed(next_step(error))}", "cyan")
     session.err.print(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent_mesh.client import GoogleTokens, MeshClient, Stack
+from agent_mesh.client import LOCAL_STACK, GoogleTokens, MeshClient, Stack, Target, find_target
 
 if TYPE_CHECKING:  # pydantic is there anyway, rich costs 40 ms that `--json` need not pay
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
 _WIDTH_OF_A_PIPE = 200
+_COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)[a-z][a-z-]*")
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,24 @@ class Session:
     url: str | None = None
     audience: str | None = None
     identity: str | None = None
+    environment: str | None = None
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The deployed mesh that is meant, None for the local stack; raises `EnvironmentUnknown`."""
+        found = find_target(self.environment, url=self.url, audience=self.audience, account=self.identity)
+        named = find_target(self.environment)
+        if self.environment and found and (named is None or named.url != found.url):
+            self.say(f"Going to {found.url}: --url or AGENT_MESH_URL comes before --env.")
+        return found
 
     @cached_property
     def client(self) -> MeshClient:
-        """The client of the mesh that is meant: the named one, else the local stack's."""
-        if self.url is None:
+        """The client of the mesh that is meant."""
+        target = self.target
+        if target is None:
             return MeshClient.from_stack(email=self.identity, audience=self.audience)
-        return MeshClient(self.url, audience=self.audience, tokens=GoogleTokens(self.identity or ""))
+        return MeshClient(target.url, audience=target.audience, tokens=GoogleTokens(target.account))
 
     @cached_property
     def stack(self) -> Stack:
@@ -60,7 +73,13 @@ class Session:
     def say(self, text: str) -> None:
         """Tell a person, not a program, how it goes."""
         if not self.json:
-            self.err.print(text, markup=False, highlight=False)
+            self.err.print(self.addressed(text), markup=False, highlight=False)
+
+    def addressed(self, text: str) -> str:
+        """Return a text whose commands lead to the same mesh as this one, so that they can be copied."""
+        if self.environment in {None, LOCAL_STACK}:
+            return text
+        return _COMMAND.sub(rf"\g<0> --env {self.environment}", text)
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:

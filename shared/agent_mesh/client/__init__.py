@@ -8,16 +8,21 @@ with MeshClient.from_stack() as mesh:
     print(task.status, task.result)
 ```
 
+`MeshClient.from_environment("prod")` speaks to a deployed mesh that `agent-mesh login` stored.
+
 Every error it raises is a `MeshClientError`; `agent_mesh.client._errors` draws the tree.
 """
 
 from __future__ import annotations
 
-from agent_mesh.client._client import MeshClient
+from agent_mesh.client._client import ORCHESTRATOR, MeshClient
+from agent_mesh.client._environments import LOCAL_STACK, Environment, Environments, environments_file
 from agent_mesh.client._errors import (
     AnswerUnreadable,
     ConnectionFailed,
     ConnectionTimedOut,
+    EnvironmentsUnreadable,
+    EnvironmentUnknown,
     MeshClientError,
     ProblemError,
     RequestInvalid,
@@ -28,15 +33,22 @@ from agent_mesh.client._errors import (
 )
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
+from agent_mesh.client._target import Target, find_target
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
 from agent_mesh.client._transport import MockTransport, PooledTransport, Reply, Request, Transport
 
 __all__ = [
+    "LOCAL_STACK",
+    "ORCHESTRATOR",
     "STACK_FILE",
     "AnswerUnreadable",
     "ConnectionFailed",
     "ConnectionTimedOut",
     "DispatchOptions",
+    "Environment",
+    "EnvironmentUnknown",
+    "Environments",
+    "EnvironmentsUnreadable",
     "GoogleTokens",
     "LocalTokens",
     "MeshClient",
@@ -53,10 +65,13 @@ __all__ = [
     "StackIssuer",
     "StackNotFound",
     "StackUnreadable",
+    "Target",
     "TokenSource",
     "TokenUnavailable",
     "Transport",
     "WaitTimedOut",
     "batches",
     "dispatch_request",
+    "environments_file",
+    "find_target",
 ]

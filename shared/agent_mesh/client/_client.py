@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent_mesh.client._exchange import Call, Exchange, clean_base_url
 from agent_mesh.client._pace import Clock, growing_steps
 from agent_mesh.client._requests import DispatchOptions, checked, dispatch_request
 from agent_mesh.client._stack import STACK_FILE, Stack
+from agent_mesh.client._target import find_target
 from agent_mesh.client._tokens import GoogleTokens, TokenSource
 from agent_mesh.client._transport import PooledTransport, Transport
 from agent_mesh.contracts.problems import FieldFault
@@ -93,6 +95,34 @@ class MeshClient:
             tokens=stack.tokens(email, transport),
             transport=transport,
         )
+
+    @classmethod
+    def from_environment(
+        cls,
+        name: str | None = None,
+        *,
+        url: str | None = None,
+        audience: str | None = None,
+        identity: str | None = None,
+        tokens: TokenSource | None = None,
+    ) -> Self:
+        """Speak to the mesh that `agent-mesh login` stored under `name`, by the same rules as `agent-mesh --env`.
+
+        What is given here comes first, then `AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE` and `AGENT_MESH_AS`, then the
+        environment `name` or `AGENT_MESH_ENV`, and without any of these the local stack. `identity` is a service
+        account to impersonate. Raises `EnvironmentUnknown`, `EnvironmentsUnreadable` and `RequestInvalid`.
+        """
+        identity = identity or os.environ.get("AGENT_MESH_AS") or None
+        audience = audience or os.environ.get("AGENT_MESH_AUDIENCE") or None
+        target = find_target(
+            name if name is not None else os.environ.get("AGENT_MESH_ENV") or None,
+            url=url or os.environ.get("AGENT_MESH_URL") or None,
+            audience=audience,
+            account=identity,
+        )
+        if target is None:
+            return cls.from_stack(email=identity, audience=audience)
+        return cls(target.url, audience=target.audience, tokens=tokens or GoogleTokens(target.account))
 
     def dispatch(self, agent: str, payload: Mapping[str, JsonValue], **options: Unpack[DispatchOptions]) -> Task:
         """Dispatch one task; in HTTP mode it is finished on return, in Pub/Sub mode accepted."""

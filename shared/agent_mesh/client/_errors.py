@@ -5,6 +5,8 @@ MeshClientError               anything that went wrong between the caller and th
 ├── RequestInvalid            the request does not fit the contract; nothing was sent
 ├── StackUnreadable           .mesh/stack.json is not what the local stack writes
 │   └── StackNotFound         there is none, here or in any folder above
+├── EnvironmentUnknown        no environment of this name is stored
+├── EnvironmentsUnreadable    environments.json is not what `agent-mesh login` writes
 ├── TokenUnavailable          no ID token could be had
 ├── ConnectionFailed          the mesh cannot be reached
 │   └── ConnectionTimedOut    it was reached and did not answer in time
@@ -25,15 +27,20 @@ from agent_mesh.contracts.tasks import Task
 
 
 class MeshClientError(Exception):
-    """Base of every error of the client. `problem` has it in the shape of the mesh's own errors (RFC 9457)."""
+    """Base of every error of the client. `problem` has it in the shape of the mesh's own errors (RFC 9457).
+
+    `advice` is what to do about it, where the place that raised it knows; it is the end of the detail too.
+    """
 
     status: int = 500
     code: str = "client_error"
     title: str = "The call failed"
 
-    def __init__(self, detail: str, *, errors: list[FieldFault] | None = None) -> None:
+    def __init__(self, detail: str, *, advice: str = "", errors: list[FieldFault] | None = None) -> None:
         """Keep the words and the fields at fault, where there are any."""
+        detail = f"{detail} {advice}".rstrip()
         super().__init__(detail)
+        self.advice = advice
         self.problem = Problem(
             type=PROBLEM_TYPE_PREFIX + self.code,
             title=self.title,
@@ -77,6 +84,18 @@ class StackNotFound(StackUnreadable):
     """No local stack was started here or in any folder above."""
 
     code, title = "stack_not_found", "No local stack is running here"
+
+
+class EnvironmentUnknown(MeshClientError):
+    """No environment of this name is stored here."""
+
+    status, code, title = 404, "environment_unknown", "There is no such environment"
+
+
+class EnvironmentsUnreadable(MeshClientError):
+    """The file of the environments is not what `agent-mesh login` writes, or cannot be read or written."""
+
+    status, code, title = 500, "environments_unreadable", "The stored environments cannot be used"
 
 
 class TokenUnavailable(MeshClientError):

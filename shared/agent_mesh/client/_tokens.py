@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 from agent_mesh.client._errors import ConnectionFailed, TokenUnavailable
 from agent_mesh.client._transport import Request, Transport
-from agent_mesh.contracts.problems import Unavailable
-from agent_mesh.platform.id_tokens import IdTokenSource
+from agent_mesh.platform.id_tokens import IdTokenSource, NoIdToken
+from agent_mesh.platform.impersonation import describe_own_credentials
+from agent_mesh.platform.mint_faults import MintError
 
 _TIMEOUT_S = 10.0
 
@@ -32,6 +33,14 @@ class GoogleTokens:
     def token(self, audience: str) -> str:
         """Return an ID token for `audience`; raise `TokenUnavailable` with Google's own reason."""
         return _from(self._source, audience)
+
+    @staticmethod
+    def credentials() -> str:
+        """Return whose this machine's application-default credentials are; raise `TokenUnavailable`."""
+        try:
+            return describe_own_credentials()
+        except MintError as error:
+            raise TokenUnavailable(str(error), advice=error.advice) from error
 
 
 class LocalTokens:
@@ -68,5 +77,5 @@ class LocalTokens:
 def _from(source: IdTokenSource, audience: str) -> str:
     try:
         return source.token(audience)
-    except Unavailable as error:
-        raise TokenUnavailable(error.detail) from error
+    except NoIdToken as error:
+        raise TokenUnavailable(error.reason, advice=error.advice) from error

@@ -38,9 +38,17 @@ _OTHERS: Final = {
         "fault tests",
         "Names the file that arms a crash point; ignored where `K_SERVICE` is set.",
     ),
+    "`AGENT_MESH_ENV`": (
+        "the `agent-mesh` command, `MeshClient.from_environment`",
+        "Which mesh of those that `agent-mesh login` stored; without it the local stack.",
+    ),
     "`AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE`, `AGENT_MESH_AS`": (
-        "the `agent-mesh` command",
-        "Which mesh, for which audience, and as whom.",
+        "the `agent-mesh` command, `MeshClient.from_environment`",
+        "Which mesh, for which audience, and as whom; each comes before the environment's.",
+    ),
+    "`XDG_CONFIG_HOME`": (
+        "the `agent-mesh` command, `MeshClient.from_environment`",
+        "Where `agent-mesh/environments.json` stands; default: `~/.config`, on Windows `%APPDATA%`.",
     ),
     "`AGENT_PUSH_URL`, `ORCH_RESULTS_URL`": (
         "`python -m emulator bridge`",

@@ -16,29 +16,32 @@ from dataclasses import dataclass, field
 
 from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.platform.clock import Clock, SystemClock
+from agent_mesh.platform.impersonation import MINT_TIMEOUT_S, mint_as
+from agent_mesh.platform.mint_faults import MintError
 
 RENEW_BEFORE_S = 300.0  # the metadata server itself hands out a new token from five minutes before the end on
 UNUSABLE_BEFORE_S = 30.0  # a token this close to its end may expire on its way
 MAX_AUDIENCES = 256
-MINT_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 5
 
 Minter = Callable[[str], str]
 
-_CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _AMBIENT_ADVICE = (
-    "on Google Cloud give the service a service account; on your machine start the local issuer and set "
-    "GCE_METADATA_HOST and GCE_METADATA_IP to it, or name a service account to impersonate"
+    "On Google Cloud give the service a service account; on your machine start the local issuer and set "
+    "GCE_METADATA_HOST and GCE_METADATA_IP to it, or name a service account to impersonate."
 )
-_IMPERSONATION_ADVICE = (
-    "run `gcloud auth application-default login` and make sure that you have "
-    "roles/iam.serviceAccountTokenCreator on {account}"
-)
+_CLOCK_ADVICE = "Set this machine's clock by NTP: by it the token is as good as over."
 _LONGEST_REASON = 300
 
 
-class MintError(Exception):
-    """No ID token came back; the text says why, without any token in it."""
+class NoIdToken(Unavailable):
+    """No ID token can be had: `reason` says why, `advice` what to do."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        """Keep both; the detail is one after the other."""
+        super().__init__(f"{reason} {advice}", retry_after_s=RETRY_AFTER_S)
+        self.reason = reason
+        self.advice = advice
 
 
 @dataclass
@@ -50,6 +53,7 @@ class _Slot:
     expires_at: float = 0.0
     renew_at: float = 0.0
     fault: str = ""
+    advice: str = ""
 
 
 class IdTokenSource:
@@ -59,10 +63,8 @@ class IdTokenSource:
         self, *, target_service_account: str = "", minter: Minter | None = None, clock: Clock | None = None
     ) -> None:
         """Mint by `minter`, else as `target_service_account`, else as whatever the process runs as."""
-        self._advice = _AMBIENT_ADVICE
         self._mint = minter or mint_from_environment
         if target_service_account:
-            self._advice = _IMPERSONATION_ADVICE.format(account=target_service_account)
             self._mint = minter or functools.partial(mint_as, target_service_account)
         self._clock = clock or SystemClock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
@@ -72,17 +74,14 @@ class IdTokenSource:
         """Return an ID token for `audience`: five minutes from its end a new one, or the old one while minting fails.
 
         Raises:
-            Unavailable: none can be minted and the old one is about to expire; the detail says what to do.
+            NoIdToken: none can be minted and the old one is about to expire.
         """
         slot = self._slot(audience)
         with slot.lock:
             if self._clock.now() >= slot.renew_at:
                 self._renew(slot, audience)
             if self._clock.now() >= slot.expires_at - UNUSABLE_BEFORE_S:
-                raise Unavailable(
-                    f"No ID token for audience {audience!r} ({slot.fault}): {self._advice}.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
+                raise NoIdToken(f"No ID token for audience {audience!r}: {slot.fault.rstrip('.')}.", slot.advice)
             return slot.token
 
     def _slot(self, audience: str) -> _Slot:
@@ -99,11 +98,11 @@ class IdTokenSource:
             token = self._mint(audience)
             expires_at = expiry_of(token)
         except MintError as error:
-            slot.fault = str(error)[:_LONGEST_REASON]
+            slot.fault, slot.advice = str(error)[:_LONGEST_REASON], error.advice or _AMBIENT_ADVICE
             slot.renew_at = self._clock.now() + RETRY_AFTER_S
             return
         slot.token, slot.expires_at, slot.renew_at = token, expires_at, expires_at - RENEW_BEFORE_S
-        slot.fault = f"the minted token ends at {expires_at:.0f}"
+        slot.fault, slot.advice = f"the minted token ends at {expires_at:.0f}", _CLOCK_ADVICE
 
 
 def expiry_of(token: str) -> float:
@@ -135,28 +134,3 @@ def mint_from_environment(audience: str) -> str:
         return str(id_token.fetch_id_token(request, audience))  # type: ignore[no-untyped-call]
     except (GoogleAuthError, OSError, ValueError, LookupError, TypeError) as error:
         raise MintError(f"{type(error).__name__}: {error}") from error
-
-
-def mint_as(service_account: str, audience: str) -> str:
-    """Mint as `service_account`, impersonated with this process's own credentials (a user's, mostly).
-
-    Raises:
-        MintError: there are no credentials, or they may not impersonate this account.
-    """
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.impersonated_credentials import Credentials, IDTokenCredentials
-    from google.auth.transport.requests import Request
-
-    try:
-        own, _ = google.auth.default(scopes=[_CLOUD_PLATFORM])
-        target = Credentials(  # type: ignore[no-untyped-call]
-            own, target_principal=service_account, target_scopes=[_CLOUD_PLATFORM]
-        )
-        minted = IDTokenCredentials(  # type: ignore[no-untyped-call]
-            target, target_audience=audience, include_email=True
-        )
-        minted.refresh(functools.partial(Request(), timeout=MINT_TIMEOUT_S))
-    except (GoogleAuthError, OSError, ValueError, LookupError, TypeError) as error:
-        raise MintError(f"{type(error).__name__}: {error}") from error
-    return str(minted.token)

@@ -7,7 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from agent_mesh.cli._app import app
-from tests.unit.client.stub_mesh import StubMesh
+from agent_mesh.contracts.tasks import TaskPage
+from agent_mesh.version import VERSION
+from tests.unit.client.stub_google import OPERATOR, stand_in_for_google
+from tests.unit.client.stub_mesh import Answer, StubMesh
 
 
 class Outcome:
@@ -25,8 +28,10 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubMesh]:
     """A mesh whose stack.json stands in the current folder."""
-    for name in ("AGENT_MESH_URL", "AGENT_MESH_AUDIENCE", "AGENT_MESH_AS", "FORCE_COLOR", "COLUMNS"):
+    addressing = ("AGENT_MESH_ENV", "AGENT_MESH_URL", "AGENT_MESH_AUDIENCE", "AGENT_MESH_AS")
+    for name in (*addressing, "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     with StubMesh() as stub:
         stub.write_stack(tmp_path)
@@ -44,3 +49,20 @@ def run() -> Run:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def mesh(stub: StubMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubMesh:
+    """A deployed mesh, and a Google that lets this machine act as its operator."""
+    (tmp_path / ".mesh" / "stack.json").unlink()
+    stand_in_for_google(stub, tmp_path, monkeypatch)
+    stub.rules["GET /health"] = Answer({"status": "ok", "role": "orchestrator", "version": VERSION})
+    stub.rules["GET /tasks"] = Answer(TaskPage(tasks=[]))
+    return stub
+
+
+@pytest.fixture
+def prod(mesh: StubMesh, run: Run) -> StubMesh:
+    """The same, stored as `prod`."""
+    assert run("login", "--env", "prod", "--url", mesh.url, "--as", OPERATOR, "--no-check").code == 0
+    return mesh

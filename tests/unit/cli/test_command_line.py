@@ -80,15 +80,15 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "cancel", "dead", "dispatch", "doctor", "explain", "pause", "replay", "replay-dead", "resume", "sweep", "tail",
-        "task", "tasks", "token",
+        "cancel", "dead", "dispatch", "doctor", "explain", "login", "pause", "replay", "replay-dead", "resume", "sweep",
+        "tail", "task", "tasks", "token",
     ],
 )  # fmt: skip
 def test_every_command_has_the_common_options(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     text = run(command, "--help").out
-    for option in ("--json", "--url", "--audience", "--as"):
+    for option in ("--json", "--env", "--url", "--audience", "--as"):
         assert option in text
 
 

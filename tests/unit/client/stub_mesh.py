@@ -144,7 +144,8 @@ class StubMesh:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 where = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                content = json.loads(body) if body else None
+                form = "urlencoded" in headers.get("content-type", "")
+                content = json.loads(body) if body and not form else None
                 answer = stub._answer(Asked(self.command, where.path, parse_qs(where.query), headers, content))
                 encoded = answer.encoded()
                 self.send_response(answer.status)

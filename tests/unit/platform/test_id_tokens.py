@@ -22,9 +22,9 @@ from agent_mesh.platform.id_tokens import (
     RENEW_BEFORE_S,
     RETRY_AFTER_S,
     IdTokenSource,
-    MintError,
     expiry_of,
 )
+from agent_mesh.platform.mint_faults import MintError
 
 NOW = 1_800_000_000.0
 LIFETIME_S = 3600
@@ -101,14 +101,6 @@ def test_a_failure_is_not_repeated_by_every_thread_that_waited(mint: Mint, sourc
     assert expiry_of(source.token("a")) == mint.seconds + LIFETIME_S
 
 
-def test_impersonation_tells_which_role_is_missing(mint: Mint) -> None:
-    mint.up = False
-    account = "dev@project.iam.gserviceaccount.com"
-    source = IdTokenSource(target_service_account=account, minter=mint, clock=mint)
-    with pytest.raises(Unavailable, match=f"serviceAccountTokenCreator on {account}"):
-        source.token("a")
-
-
 def test_threads_of_one_audience_share_one_minting(mint: Mint, source: IdTokenSource) -> None:
     with ThreadPoolExecutor(16) as threads:
         assert len(set(threads.map(source.token, ["a"] * 64))) == 1
@@ -154,7 +146,7 @@ def test_what_is_no_id_token_is_never_handed_out(mint: Mint, token: str) -> None
 
 def test_an_expired_token_from_the_mint_is_never_handed_out(mint: Mint) -> None:
     source = IdTokenSource(minter=lambda _audience: unsigned({"exp": NOW + 5}), clock=mint)
-    with pytest.raises(Unavailable, match="the minted token ends at"):
+    with pytest.raises(Unavailable, match=r"the minted token ends at .* Set this machine's clock"):
         source.token("a")
 
 

@@ -22,6 +22,7 @@ from emulator.topology import Retry, Topology
 LEASE_SECONDS: Final = 20
 """How long the bridge holds a message before it has to ask for longer."""
 
+_LEAST_ACK_DEADLINE_SECONDS: Final = 10
 _OURS: Final = {"provisioned-by": "local-stack"}
 _FIXED: Final = ("topic", "filter", "enable_message_ordering")
 _CHANGEABLE: Final = (
@@ -49,7 +50,8 @@ def pushed_resources(topology: Topology, identities: Identities, role_urls: Mapp
     for name, subscription in zip(topology.subscriptions, subscriptions, strict=True):
         if name in targets:
             subscription.push_config.CopyFrom(_push_config(targets[name]))
-    return Resources(identities.project, _topics(topology, identities.project), subscriptions)
+    parked = _parked(topology, identities.project)
+    return Resources(identities.project, _topics(topology, identities.project), [*subscriptions, *parked])
 
 
 def leased_resources(topology: Topology, project: str) -> Resources:
@@ -65,7 +67,7 @@ def leased_resources(topology: Topology, project: str) -> Resources:
         )
         for name, wanted in topology.subscriptions.items()
     ]
-    return Resources(project, _topics(topology, project), subscriptions)
+    return Resources(project, _topics(topology, project), [*subscriptions, *_parked(topology, project)])
 
 
 def differing(present: Proto, wanted: Proto) -> list[str]:
@@ -124,6 +126,19 @@ def _delete_leftovers(wire: PubSubWire, wanted: Resources) -> None:
 
 def _topics(topology: Topology, project: str) -> list[Proto]:
     return [Topic(name=topic_path(project, name), labels=_OURS) for name in topology.topics]
+
+
+def _parked(topology: Topology, project: str) -> list[Proto]:
+    return [
+        Subscription(
+            name=subscription_path(project, name),
+            topic=topic_path(project, wanted.topic),
+            ack_deadline_seconds=_LEAST_ACK_DEADLINE_SECONDS,
+            message_retention_duration=_duration(wanted.message_retention_seconds),
+            labels=_OURS,
+        )
+        for name, wanted in topology.parked.items()
+    ]
 
 
 def _subscription(topology: Topology, project: str, name: str) -> Proto:

@@ -98,6 +98,13 @@ class Subscription(_Part):
     ordering: bool = False
 
 
+class Parked(_Part):
+    """A subscription that nobody is called for: what arrives waits for an operator."""
+
+    topic: _Name
+    message_retention_seconds: Annotated[int, Field(ge=600, le=31 * 86400)]
+
+
 class Schedule(_Part):
     """A path of a role that is called at an interval."""
 
@@ -129,6 +136,7 @@ class Topology(_Part):
     agents: Mapping[str, Agent] = Field(default_factory=dict)
     topics: list[_Name] = Field(default_factory=list)
     subscriptions: Mapping[str, Subscription] = Field(default_factory=dict)
+    parked: Mapping[str, Parked] = Field(default_factory=dict)
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
     local: Local = Field(default_factory=Local)
 
@@ -196,6 +204,7 @@ def _reference_problems(topology: Topology) -> Iterable[str]:
         *((f"schedules.{n}.role", "role", s.role, roles) for n, s in topology.schedules.items()),
         *((f"local.schedules.{n}", "schedule", n, list(topology.schedules)) for n in topology.local.schedules),
     ]
+    asked += [(f"parked.{name}.topic", "topic", parked.topic, topics) for name, parked in topology.parked.items()]
     for name, subscription in topology.subscriptions.items():
         place = f"subscriptions.{name}"
         asked.append((f"{place}.topic", "topic", subscription.topic, topics))

@@ -21,7 +21,7 @@ from emulator.provision import (
 from emulator.pubsub.protos import Proto, Subscription, Topic, seconds
 from emulator.pubsub.server import PubsubServer
 from emulator.pubsub_wire import PubSubWire
-from emulator.topology import Topology, load_topology
+from emulator.topology import Parked, Topology, load_topology
 from tests.conftest import CloudAddresses
 
 PROJECT = "mesh-local"
@@ -225,3 +225,11 @@ def test_behind_the_bridge_a_second_time_changes_nothing(local_cloud: CloudAddre
     assert [differing(present[one.name], one) for one in resources.subscriptions] == [[]] * 4
     provision(wire, resources, 10)
     wire.close()
+
+
+def test_what_is_parked_waits_with_either_cloud(topology: Topology) -> None:
+    parked = topology.model_copy(update={"parked": {"left": Parked(topic="work", message_retention_seconds=600)}})
+    for resources in (pushed_resources(parked, WHO, {}), leased_resources(parked, PROJECT)):
+        kept = named(resources, "left")
+        assert (kept.topic, kept.message_retention_duration.seconds) == (WORK, 600)
+        assert not kept.push_config.push_endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -64,7 +64,7 @@ class EventLog:
             return
         _gathered.set(())
         for event in events:
-            counted = {name: event.data[name] for name in _LOGGED if name in event.data}
+            counted: dict[str, Any] = {name: event.data[name] for name in _LOGGED if name in event.data}
             log(event.type, type=event.type, subject=event.subject, **counted)
         messages = [
             Message(

@@ -23,6 +23,7 @@ LEASE_SECONDS: Final = 20
 """How long the bridge holds a message before it has to ask for longer."""
 
 _LEAST_ACK_DEADLINE_SECONDS: Final = 10
+_WEEK_SECONDS: Final = 7 * 86400
 _OURS: Final = {"provisioned-by": "local-stack"}
 _FIXED: Final = ("topic", "filter", "enable_message_ordering")
 _CHANGEABLE: Final = (
@@ -55,7 +56,10 @@ def pushed_resources(topology: Topology, identities: Identities, role_urls: Mapp
 
 
 def leased_resources(topology: Topology, project: str) -> Resources:
-    """For a Pub/Sub behind the bridge: it only keeps and leases messages, the bridge does the rest."""
+    """For a Pub/Sub behind the bridge: it only keeps and leases messages, the bridge does the rest.
+
+    Google's emulator keeps messages for a week at most, the service for a month.
+    """
     subscriptions = [
         Subscription(
             name=subscription_path(project, name),
@@ -67,7 +71,11 @@ def leased_resources(topology: Topology, project: str) -> Resources:
         )
         for name, wanted in topology.subscriptions.items()
     ]
-    return Resources(project, _topics(topology, project), [*subscriptions, *_parked(topology, project)])
+    subscriptions += _parked(topology, project)
+    for subscription in subscriptions:
+        if subscription.message_retention_duration.seconds > _WEEK_SECONDS:
+            subscription.message_retention_duration.CopyFrom(_duration(_WEEK_SECONDS))
+    return Resources(project, _topics(topology, project), subscriptions)
 
 
 def differing(present: Proto, wanted: Proto) -> list[str]:

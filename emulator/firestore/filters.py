@@ -160,7 +160,8 @@ def _parse_composite(message: Message, depth: int) -> Filter:
         raise invalid("A composite filter must have at least one filter.")
     if depth > MAX_FILTERS or len(message.filters) > MAX_FILTERS:
         raise invalid(f"A query may have at most {MAX_FILTERS} filters.")
-    inner = tuple(_parse(each, depth + 1) for each in message.filters)
+    different = {each.SerializeToString(deterministic=True): each for each in message.filters}.values()
+    inner = tuple(_parse(each, depth + 1) for each in different)
     return Junction(CompositeFilter.Operator.Name(message.op), inner)
 
 
@@ -227,7 +228,7 @@ def _check_combination(parsed: Filter, conditions: list[Condition]) -> None:
     if "NOT_IN" in operators and ({"IN", "ARRAY_CONTAINS_ANY"} & set(operators) or _has_or(parsed)):
         raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
     for each in parsed.alternatives():
-        if len({(condition.path, condition.keys) for condition in each if condition.operator in CONTAINS}) > 1:
+        if sum(1 for condition in each if condition.operator in CONTAINS) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")
     unequal = {each.path for each in conditions if each.inequality}
     if unequal and NAME not in unequal and any(each.path == NAME for each in conditions):

@@ -228,8 +228,9 @@ def test_behind_the_bridge_a_second_time_changes_nothing(local_cloud: CloudAddre
 
 
 def test_what_is_parked_waits_with_either_cloud(topology: Topology) -> None:
-    parked = topology.model_copy(update={"parked": {"left": Parked(topic="work", message_retention_seconds=600)}})
-    for resources in (pushed_resources(parked, WHO, {}), leased_resources(parked, PROJECT)):
+    month, week = 31 * 86400, 7 * 86400
+    parked = topology.model_copy(update={"parked": {"left": Parked(topic="work", message_retention_seconds=month)}})
+    for resources, longest in ((pushed_resources(parked, WHO, {}), month), (leased_resources(parked, PROJECT), week)):
         kept = named(resources, "left")
-        assert (kept.topic, kept.message_retention_duration.seconds) == (WORK, 600)
+        assert (kept.topic, kept.message_retention_duration.seconds) == (WORK, longest)
         assert not kept.push_config.push_endpoint

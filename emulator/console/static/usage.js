@@ -7,6 +7,7 @@ import { Poll } from "./poll.js";
 import { clockTime, dollars, spoken } from "./text.js";
 
 const COST = "costMicroUsd";
+const BRIEF = new Set(["reads", "writes", "deletes", "publishedMessages", "deliveredMessages", COST]);
 const OWN_TRACE = "local-console";
 const KNOWN = new Set(["prices", "totals", "byMethod", "traces", "writtenOverOncePerSecond"]);
 
@@ -50,7 +51,7 @@ class LocalUsage extends HTMLElement {
 function ofAll(report) {
   const parts = [element("h2", {}, "Usage since the start or the last reset"), tiles(report.totals)];
   if (report.prices) parts.push(element("p", { class: "times" }, `List prices of ${report.prices.location}, version ${report.prices.version}, without free quotas.`));
-  parts.push(methodTable(report.byMethod));
+  parts.push(...methodTables(report.byMethod));
   const hot = Object.entries(report.writtenOverOncePerSecond ?? {});
   if (hot.length) parts.push(hotTable(hot));
   if (report.traces) parts.push(traceTable(report.traces));
@@ -65,7 +66,7 @@ function ofTrace(report, trace) {
   const title = element("h2", { class: "crumbs" }, `Trace ${trace}`);
   const [line] = report.traces?.shown ?? [];
   if (!line) return [back, title, empty("Nothing has been counted for this trace. Look it up in the list of all usage.")];
-  return [back, title, tiles(lineOnly(line)), methodTable(line.byMethod ?? {})];
+  return [back, title, tiles(lineOnly(line)), ...methodTables(line.byMethod ?? {})];
 }
 
 function lineOnly(line) {
@@ -73,18 +74,25 @@ function lineOnly(line) {
 }
 
 function tiles(totals) {
-  const each = Object.entries(totals).map(([name, count]) =>
-    element("div", {}, element("dt", {}, name === COST ? "cost" : spoken(name)), element("dd", {}, shown(name, count))),
-  );
+  const told = used([totals]).sort((one, other) => (other === COST) - (one === COST));
+  const each = told.map((name) => element("div", {}, element("dt", {}, heading(name)), element("dd", {}, shown(name, totals[name]))));
   return element("dl", { class: "tiles" }, ...each);
 }
 
-function methodTable(byMethod) {
-  const lines = Object.entries(byMethod);
-  if (!lines.length) return empty("No calls yet. Dispatch a task and look again.");
-  const columns = [...new Set(lines.flatMap(([, line]) => Object.keys(line)))].sort((one, other) => (one === COST) - (other === COST));
-  const rows = lines.map(([method, line]) => [method, ...columns.map((name) => shown(name, line[name] ?? 0))]);
-  return table("By method", ["Method", ...columns.map(heading)], rows);
+function methodTables(byMethod) {
+  const services = Map.groupBy(Object.entries(byMethod), ([method]) => (method.includes(".") ? method.split(".")[0] : ""));
+  if (!services.size) return [empty("No calls yet. Dispatch a task and look again.")];
+  return [...services].map(([service, lines]) => {
+    const columns = used(lines.map(([, line]) => line));
+    const rows = lines.map(([method, line]) => [method.slice(service ? service.length + 1 : 0), ...columns.map((name) => shown(name, line[name] ?? 0))]);
+    return table(service ? `${service === "pubsub" ? "Pub/Sub" : "Firestore"}, by method` : "By method", ["Method", ...columns.map(heading)], rows);
+  });
+}
+
+// The counts that are not all zero, the cost last.
+function used(lines) {
+  const names = [...new Set(lines.flatMap((line) => Object.keys(lineOnly(line))))];
+  return names.filter((name) => name === COST || lines.some((line) => line[name])).sort((one, other) => (one === COST) - (other === COST));
 }
 
 function hotTable(hot) {
@@ -96,7 +104,7 @@ function hotTable(hot) {
 }
 
 function traceTable(traces) {
-  const columns = Object.keys(lineOnly(traces.untraced));
+  const columns = used([...traces.shown, traces.untraced, traces.older]).filter((name) => BRIEF.has(name));
   const rows = traces.shown.map((line) => [
     element("a", { href: hashOf("usage", line.trace) }, line.trace === OWN_TRACE ? `${line.trace} (this page)` : line.trace),
     clockTime(line.lastUsed),
@@ -112,7 +120,8 @@ function heading(name) {
 }
 
 function shown(name, value) {
-  return name === COST ? dollars(value) : number(value);
+  if (name === COST) return dollars(value);
+  return value === 0 ? "–" : number(value);
 }
 
 function number(value) {

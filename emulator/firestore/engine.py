@@ -86,9 +86,10 @@ class Engine:
         return to_bytes(document for _, document in self.documents.everything())
 
     def restore(self, snapshot: bytes) -> None:
-        """Put the documents of a snapshot in the place of all; open transactions end."""
+        """Put the documents of a snapshot in the place of all; open transactions end. Raises ValueError."""
+        documents = from_bytes(snapshot)
         self.transactions.clear()
-        self.documents.replace(map(stored_from, from_bytes(snapshot)))
+        self.documents.replace(documents)
 
     def close(self) -> None:
         """Close the storage."""

@@ -6,10 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from emulator.firestore.documents import Commit, Stored
 from emulator.firestore.names import parse_document
 from emulator.firestore.protocol import Document, ListDocumentsResponse, Message
 from emulator.firestore.values import micros
+from emulator.refusals import Refusal
 
 
 class Storage:
@@ -54,10 +57,12 @@ def to_bytes(documents: Iterable[Stored]) -> bytes:
     return wire
 
 
-def from_bytes(snapshot: bytes) -> Iterator[bytes]:
-    """The documents on the wire, as :func:`to_bytes` put them together."""
-    for document in ListDocumentsResponse.FromString(snapshot).documents:
-        yield document.SerializeToString()
+def from_bytes(snapshot: bytes) -> list[tuple[str, Stored]]:
+    """The documents that :func:`to_bytes` put together, with their databases. Raises ValueError when it did not."""
+    try:
+        return [stored_from(each.SerializeToString()) for each in ListDocumentsResponse.FromString(snapshot).documents]
+    except (DecodeError, Refusal) as error:
+        raise ValueError(f"this is no snapshot of a Firestore server: {error}") from error
 
 
 def stored_from(wire: bytes) -> tuple[str, Stored]:

@@ -19,7 +19,7 @@ from emulator.firestore.control import RemoteControl
 from emulator.firestore.faults import Fault
 from emulator.firestore.server import FirestoreServer
 from tests.emulator.firestore.conftest import Serve
-from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp
+from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp, value
 from tests.emulator.firestore.test_listen import to_query, told
 from tests.emulator.firestore.test_reads import over, where
 
@@ -104,6 +104,26 @@ def test_expired_documents_are_deleted(serve: Serve, connect: Connect, tmp_path:
     server.clock.advance(2000)
     server.sweep()
     assert [each.name[-5:] for each in firestore.query(over())] == ["never"]
+
+
+def test_each_sweep_follows_what_was_written_since_the_last(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    declared = tmp_path / "firestore.indexes.json"
+    policy = {"collectionGroup": "c", "fieldPath": "at.end", "ttl": True, "indexes": []}
+    declared.write_text(json.dumps({"fieldOverrides": [policy]}))
+    server = serve(indexes=declared, ttl_seconds=1000)
+    firestore = connect(server)
+    past, future = ({"at": value({"end": timestamp(when)})} for when in (5, 4_000_000_000))
+    firestore.commit(firestore.update("c/a", future), firestore.update("x/1/c/b", past), firestore.update("c/c", past))
+    firestore.commit(firestore.delete("c/c"))
+    assert server.sweep() == 1
+    firestore.commit(firestore.update("c/a", past), firestore.update("x/2/c/b", past), firestore.update("c/n"))
+    assert server.sweep() == 2
+    assert server.sweep() == 0
+    assert [each.name for each in firestore.query(over())] == [firestore.name("c/n")]
+    kept = server.snapshot()
+    firestore.commit(firestore.update("c/n", past))
+    server.restore(kept)
+    assert server.sweep() == 0
 
 
 def test_queries_without_their_index_are_refused_until_that_is_switched_off(

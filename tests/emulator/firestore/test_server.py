@@ -15,9 +15,14 @@ from typing import Any, cast
 
 import pytest
 
+from emulator.firestore.clock import Clock
 from emulator.firestore.control import RemoteControl
+from emulator.firestore.documents import Documents
 from emulator.firestore.faults import Fault
+from emulator.firestore.protocol import Document
 from emulator.firestore.server import FirestoreServer
+from emulator.firestore.storage import Storage
+from emulator.firestore.writes import stored
 from tests.emulator.firestore.conftest import Serve
 from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp, value
 from tests.emulator.firestore.test_listen import to_query, told
@@ -160,6 +165,31 @@ def test_documents_outlive_the_server_in_one_file(serve: Serve, connect: Connect
     kept = firestore.query(over())
     first.stop()
     assert connect(serve(storage=file)).query(over()) == kept
+
+
+def test_what_a_full_disk_refused_is_written_with_the_next_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(tmp_path / "firestore.sqlite")
+    documents = Documents(Clock())
+    documents.observers.append(storage.observe)
+    database = documents.database("projects/p/databases/(default)")
+
+    def commit(path: str, size: int) -> None:
+        time = documents.commit_time()
+        body = Document(name=f"{database.name}/documents/{path}", fields=fields(text="x" * size)).SerializeToString()
+        documents.commit(database, time, {path: stored(path, body, time, time)})
+
+    commit("c/a", 1)
+    storage._connection.execute("PRAGMA max_page_count = 10")
+    commit("c/b", 100_000)
+    commit("c/c", 1)
+    assert capsys.readouterr().err.count('"storage.not_written"') == 2
+    assert [Document.FromString(each).name[-3:] for each in storage.load()] == ["c/a"]
+    storage._connection.execute("PRAGMA max_page_count = 1000")
+    commit("c/d", 1)
+    assert [Document.FromString(each).name[-3:] for each in storage.load()] == ["c/a", "c/b", "c/c", "c/d"]
+    storage.close()
 
 
 def test_stopping_twice_does_nothing(serve: Serve) -> None:

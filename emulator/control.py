@@ -59,7 +59,7 @@ class Control(ABC):
     """What both servers offer, wherever they run."""
 
     @abstractmethod
-    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+    def act(self, name: str, /, **arguments: object) -> Any:  # noqa: ANN401  # JSON
         """Do any act by its name."""
 
     def reset(self) -> None:
@@ -92,7 +92,7 @@ class ControlClient(Control):
         """Close the connection."""
         self._channel.close()
 
-    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+    def act(self, name: str, /, **arguments: object) -> Any:  # noqa: ANN401  # JSON
         """Do any act by its name. Raises ``grpc.RpcError`` when the server refuses or does not answer."""
         request = json.dumps({"act": name, "with": arguments}).encode()
         return json.loads(self._call(request, timeout=_SECONDS, wait_for_ready=True))

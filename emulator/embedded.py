@@ -26,6 +26,9 @@ INDEXES: Final = ROOT / "infra" / "firestore.indexes.json"
 _SERVERS: Final = ("firestore", "pubsub")
 _GRACE_SECONDS: Final = 3.0
 _READY_SECONDS: Final = 30.0
+_REPLACING: Final = frozenset({"reset", "restore"})
+"""The acts on Pub/Sub after which other topics and subscriptions are there."""
+
 _Answer = TypeVar("_Answer")
 
 
@@ -141,16 +144,22 @@ class EmbeddedCloud:
 
 
 class Redeploying:
-    """A control of Pub/Sub after whose reset the stack's topics and subscriptions are there again."""
+    """A control of Pub/Sub after whose reset or restore the stack's topics and subscriptions are there again.
 
-    def __init__(self, control: RemoteControl, deploy: Callable[[], None]) -> None:
-        """``deploy`` creates them."""
+    A snapshot may be of another run: nothing is pushed before its endpoints are those of this one.
+    """
+
+    def __init__(self, control: Control, restored: Callable[[], None]) -> None:
+        """``restored`` creates them, and lets Pub/Sub push if it may."""
         self._control = control
-        self._deploy = deploy
+        self._restored = restored
 
-    def act(self, name: str, **arguments: object) -> Json:
+    def act(self, name: str, /, **arguments: object) -> Json:
         """Do an act by its name."""
-        done = self._control.act(name, **arguments)
-        if name == "reset":
-            self._deploy()
-        return done
+        if name not in _REPLACING:
+            return self._control.act(name, **arguments)
+        self._control.act("push.hold")
+        try:
+            return self._control.act(name, **arguments)
+        finally:
+            self._restored()

@@ -32,7 +32,10 @@ _CHANGEABLE: Final = (
     "message_retention_duration",
     "retry_policy",
     "dead_letter_policy",
+    "expiration_policy",
 )
+_NEVER_EXPIRES: Final[Mapping[str, Proto]] = {}
+"""An expiration policy without a time to live; a subscription without a policy expires after 31 idle days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def leased_resources(topology: Topology, project: str) -> Resources:
             ack_deadline_seconds=LEASE_SECONDS,
             enable_message_ordering=wanted.ordering,
             message_retention_duration=_duration(wanted.message_retention_seconds),
+            expiration_policy=_NEVER_EXPIRES,
             labels=_OURS,
         )
         for name, wanted in topology.subscriptions.items()
@@ -143,6 +147,7 @@ def _parked(topology: Topology, project: str) -> list[Proto]:
             topic=topic_path(project, wanted.topic),
             ack_deadline_seconds=_LEAST_ACK_DEADLINE_SECONDS,
             message_retention_duration=_duration(wanted.message_retention_seconds),
+            expiration_policy=_NEVER_EXPIRES,
             labels=_OURS,
         )
         for name, wanted in topology.parked.items()
@@ -159,6 +164,7 @@ def _subscription(topology: Topology, project: str, name: str) -> Proto:
         enable_message_ordering=wanted.ordering,
         message_retention_duration=_duration(wanted.message_retention_seconds),
         retry_policy=_retry_policy(topology.retry(name)),
+        expiration_policy=_NEVER_EXPIRES,
         labels=_OURS,
     )
     if wanted.dead_letter:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from emulator.console.sources import Json
+from emulator.errors import EmulatorError
 from emulator.httpd import Reply, json_reply
 
 API_ROOT: Final = "/_local/"
@@ -61,6 +62,8 @@ def guarded(act: Callable[[], Reply]) -> Reply:
         return problem.reply()
     except grpc.RpcError as error:
         return refused(error).reply()
+    except EmulatorError as error:
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)).reply()
 
 
 def refused(error: Any) -> Problem:  # noqa: ANN401  # a grpc.RpcError, which declares neither code nor details

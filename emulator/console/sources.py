@@ -17,7 +17,7 @@ Json = Any
 class Control(Protocol):
     """The control of one embedded server, such as :class:`emulator.firestore.control.RemoteControl`."""
 
-    def act(self, name: str, **arguments: object) -> Json:
+    def act(self, name: str, /, **arguments: object) -> Json:
         """Do an act by its name. Raises ``grpc.RpcError`` when the server refuses."""
         ...
 

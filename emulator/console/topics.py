@@ -13,12 +13,12 @@ from emulator.routes import Route
 
 def listed_topics(calls: PubSubCalls, routes: Sequence[Route], deliveries: Deliveries | None) -> Json:
     """All topics by name; raises ``grpc.RpcError`` when Pub/Sub refuses."""
-    bridged = {route.target.subscription: route for route in routes}
+    routed = {route.target.subscription: route for route in routes}
     counts = _counted(deliveries)
     subscriptions: dict[str, list[Json]] = {topic.name: [] for topic in calls.topics()}
     for each in sorted(calls.subscriptions(), key=lambda one: str(one.name)):
         if not short_name(each.name).startswith(OWN_PREFIX):
-            subscriptions.setdefault(each.topic, []).append(_shown(each, bridged.get(each.name), counts))
+            subscriptions.setdefault(each.topic, []).append(_shown(each, routed.get(each.name), counts))
     return {
         "topics": [
             {"name": name, "id": short_name(name), "subscriptions": below}
@@ -39,14 +39,14 @@ def short_name(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _shown(subscription: Proto, bridged: Route | None, counts: Counts) -> Json:
+def _shown(subscription: Proto, routed: Route | None, counts: Counts) -> Json:
     dead = subscription.dead_letter_policy.dead_letter_topic
     return {
         "name": subscription.name,
         "id": short_name(subscription.name),
-        "filter": subscription.filter or (bridged.filter if bridged else ""),
-        "pushEndpoint": subscription.push_config.push_endpoint or (bridged.target.endpoint if bridged else ""),
-        "deadLetterTopic": short_name(dead or (bridged.dead_letter_topic or "" if bridged else "")),
+        "filter": subscription.filter or (routed.filter if routed else ""),
+        "pushEndpoint": subscription.push_config.push_endpoint or (routed.target.endpoint if routed else ""),
+        "deadLetterTopic": short_name(dead or (routed.dead_letter_topic or "" if routed else "")),
         "ordered": subscription.enable_message_ordering,
         "detached": subscription.detached,
         "deliveries": counts.get(short_name(subscription.name)),

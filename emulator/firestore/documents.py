@@ -178,6 +178,11 @@ class Database:
         found = [document for each in chosen for document in each.documents(at)]
         return sorted(found, key=lambda document: name_key(document.path))
 
+    def clear(self) -> None:
+        """Forget all documents; whoever holds the database goes on with it empty."""
+        for kept in (self.collections, self.groups, self.children):
+            kept.clear()
+
     def _below(self, parent: str) -> list[tuple[str, Collection]]:
         prefix = f"{parent}/" if parent else ""
         return [(path, each) for path, each in self.collections.items() if path.startswith(prefix)]
@@ -253,7 +258,8 @@ class Documents:
         changes: dict[str, dict[str, Change]] = {}
         for name, before in self.everything():
             changes.setdefault(name, {})[before.path] = Change(before.path, before, None)
-        self.databases.clear()
+        for database in self.databases.values():
+            database.clear()
         self._old.clear()
         self._old_bytes = 0
         self.oldest = self.commit_time()

@@ -60,14 +60,21 @@ class Engine:
         return done
 
     async def _next_server_timestamp(self, database: str, writes: Sequence[PlannedWrite]) -> None:
-        """Let a document's next server timestamp, which has milliseconds, differ from its last one."""
+        """Let a document's next server timestamp, which has milliseconds, differ from its last one.
+
+        Of those that wait for the same millisecond, one has it. A clock that stands still gives one time to all.
+        """
         paths = {write.name.path for write in writes if any(each.timed for each in write.transforms)}
-        if paths:
-            found = self.documents.database(database)
+        found = self.documents.database(database)
+        while paths:
             latest = max((before.updated for path in paths if (before := found.read(path))), default=0)
-            wait = latest - latest % MILLISECOND + MILLISECOND - self.clock.now()
-            if 0 < wait <= MILLISECOND:
-                await asyncio.sleep(wait / MICROS)
+            now = self.clock.now()
+            wait = latest - latest % MILLISECOND + MILLISECOND - now
+            if not 0 < wait <= MILLISECOND:
+                return
+            await asyncio.sleep(wait / MICROS)
+            if self.clock.now() == now:
+                return
 
     def require_index(self, query: Query) -> None:
         """Refuse a query that needs an index which is not declared, if that is wanted. Raises Refusal."""
@@ -86,9 +93,10 @@ class Engine:
         return to_bytes(document for _, document in self.documents.everything())
 
     def restore(self, snapshot: bytes) -> None:
-        """Put the documents of a snapshot in the place of all; open transactions end."""
+        """Put the documents of a snapshot in the place of all; open transactions end. Raises ValueError."""
+        documents = from_bytes(snapshot)
         self.transactions.clear()
-        self.documents.replace(map(stored_from, from_bytes(snapshot)))
+        self.documents.replace(documents)
 
     def close(self) -> None:
         """Close the storage."""

@@ -117,7 +117,7 @@ class FirestoreServer(FirestoreControl):
         """The server's clock."""
         return self._engine.clock
 
-    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+    def act(self, name: str, /, **arguments: object) -> Any:  # noqa: ANN401  # JSON
         """Do any act by its name, on the server's loop, where the state lives."""
         return self._await(perform(self._acts, name, arguments))
 

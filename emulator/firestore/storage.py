@@ -6,10 +6,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
+from emulator.events import log_event
 from emulator.firestore.documents import Commit, Stored
 from emulator.firestore.names import parse_document
 from emulator.firestore.protocol import Document, ListDocumentsResponse, Message
 from emulator.firestore.values import micros
+from emulator.refusals import Refusal
 
 
 class Storage:
@@ -18,6 +22,7 @@ class Storage:
     def __init__(self, file: Path) -> None:
         """Open the file, made if it is not there."""
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._unwritten: dict[str, Stored | None] = {}
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")  # outlives this process, not a power cut
         self._connection.execute(
@@ -30,19 +35,30 @@ class Storage:
             yield wire
 
     def observe(self, commit: Commit) -> None:
-        """Write what a commit changed, all or nothing."""
-        self._connection.execute("BEGIN")
+        """Write what a commit changed, all or nothing; if that fails, with the next commit."""
         for change in commit.changes:
-            name = f"{commit.database}/documents/{change.path}"
-            if change.after:
-                self._connection.execute("REPLACE INTO documents VALUES (?, ?)", (name, change.after.wire))
-            else:
-                self._connection.execute("DELETE FROM documents WHERE name = ?", (name,))
-        self._connection.execute("COMMIT")
+            self._unwritten[f"{commit.database}/documents/{change.path}"] = change.after
+        self._write()
 
     def close(self) -> None:
         """Close the file."""
+        if self._unwritten:
+            self._write()
         self._connection.close()
+
+    def _write(self) -> None:
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                for name, document in self._unwritten.items():
+                    if document:
+                        self._connection.execute("REPLACE INTO documents VALUES (?, ?)", (name, document.wire))
+                    else:
+                        self._connection.execute("DELETE FROM documents WHERE name = ?", (name,))
+        except sqlite3.Error as error:  # a full disk, say
+            log_event("storage.not_written", error=str(error))
+        else:
+            self._unwritten.clear()
 
 
 def to_bytes(documents: Iterable[Stored]) -> bytes:
@@ -54,10 +70,12 @@ def to_bytes(documents: Iterable[Stored]) -> bytes:
     return wire
 
 
-def from_bytes(snapshot: bytes) -> Iterator[bytes]:
-    """The documents on the wire, as :func:`to_bytes` put them together."""
-    for document in ListDocumentsResponse.FromString(snapshot).documents:
-        yield document.SerializeToString()
+def from_bytes(snapshot: bytes) -> list[tuple[str, Stored]]:
+    """The documents that :func:`to_bytes` put together, with their databases. Raises ValueError when it did not."""
+    try:
+        return [stored_from(each.SerializeToString()) for each in ListDocumentsResponse.FromString(snapshot).documents]
+    except (DecodeError, Refusal) as error:
+        raise ValueError(f"this is no snapshot of a Firestore server: {error}") from error
 
 
 def stored_from(wire: bytes) -> tuple[str, Stored]:

@@ -160,7 +160,7 @@ class Backlog:
                 heapq.heappush(self._ready, number)
         queue = self._queue(entry)
         if queue is not None:
-            queue.due = due
+            queue.due = due if due > now else 0.0
             for one in back:
                 queue.outstanding.pop(one.message.number, None)
             if due <= now:
@@ -186,6 +186,7 @@ class Backlog:
             heapq.heappush(self._ready, number)
             queue = self._queue(entry)
             if queue is not None and queue.due <= now:
+                queue.due = 0.0
                 self._unpark(entry.message.ordering_key, queue)
 
     def next_due(self) -> float:

@@ -33,8 +33,8 @@ class Clock:
         return self._frozen is not None
 
     def advance(self, seconds: float) -> None:
-        """Move on by so many seconds. Raises ValueError for a step back."""
-        if seconds < 0:
+        """Move on by so many seconds. Raises ValueError for a step back, or one without an end."""
+        if not 0 <= seconds < float("inf"):
             raise ValueError(f"a clock only moves forward, not by {seconds} s")
         if self._frozen is None:
             self._ahead += seconds

@@ -72,7 +72,7 @@ class PubsubServer(PubsubControl):
         if not self._ready.wait(_START_SECONDS):
             raise StartError(f"Pub/Sub did not start within {_START_SECONDS:.0f} s")
         if self._failure is not None:
-            raise StartError(f"Pub/Sub cannot listen on {self._options.host}:{self._options.port}: {self._failure}")
+            raise StartError(f"Pub/Sub cannot start on {self._options.host}:{self._options.port}: {self._failure}")
 
     def stop(self) -> None:
         """End open calls after a short grace, save, and stop; twice does nothing."""
@@ -89,7 +89,7 @@ class PubsubServer(PubsubControl):
         """Stop."""
         self.stop()
 
-    def act(self, name: str, **arguments: object) -> Any:  # noqa: ANN401  # JSON
+    def act(self, name: str, /, **arguments: object) -> Any:  # noqa: ANN401  # JSON
         """Do any act by its name, on the server's loop, where the state lives."""
         work = perform(self._acts, name, arguments)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
@@ -117,7 +117,7 @@ class PubsubServer(PubsubControl):
         stopping(self._ask_to_stop)
         self._run(lambda: started(self.address))
         if self._failure is not None:
-            raise StartError(f"Pub/Sub cannot listen on {self._options.host}:{self._options.port}: {self._failure}")
+            raise StartError(f"Pub/Sub cannot start on {self._options.host}:{self._options.port}: {self._failure}")
 
     def _run(self, started: Callable[[], None] = lambda: None) -> None:
         asyncio.run(self._serve(started))
@@ -128,8 +128,8 @@ class PubsubServer(PubsubControl):
     async def _serve(self, started: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        storage = _opened(self._options.storage) if self._options.storage else None
         try:
+            storage = _opened(self._options.storage) if self._options.storage else None
             server = await self._listen()
             if storage is not None:
                 storage.read_into(self._broker)
@@ -160,9 +160,14 @@ class PubsubServer(PubsubControl):
         return server
 
     async def _save_often(self, storage: Storage) -> None:
+        import sqlite3
+
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
-            storage.write(self._broker)
+            try:
+                storage.write(self._broker)
+            except sqlite3.Error as error:  # a full disk, say: the next time may go well
+                log_event("storage.not_written", error=str(error))
 
     async def _end(self, server: grpc.aio.Server, saving: asyncio.Future[None] | None, storage: Storage | None) -> None:
         await server.stop(self._options.grace)

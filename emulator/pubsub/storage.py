@@ -33,12 +33,13 @@ class Storage:
     """One SQLite file; writes only what changed since the last write."""
 
     def __init__(self, file: Path | None) -> None:
-        """Open or create it; None keeps it in memory."""
+        """Open or create it; None keeps it in memory. Raises ValueError for one of another version."""
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         self._file = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = NORMAL")
+        self._check_version()
         for statement in _TABLES:
             self._file.execute(statement)
         self._resources: dict[_Key, bytes] = {}
@@ -84,10 +85,16 @@ class Storage:
             self._file.execute("SELECT count(*) FROM resources, messages")
         except (sqlite3.DatabaseError, MemoryError) as error:  # MemoryError: SQLite's answer to no bytes at all
             raise ValueError(f"this is no snapshot of a Pub/Sub server: {error}") from error
+        self._check_version()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _check_version(self) -> None:
+        (found,) = self._file.execute("PRAGMA user_version").fetchone()
+        if found not in {0, _VERSION}:
+            raise ValueError(f"what is stored has version {found}, and this server reads {_VERSION}: move it away")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -17,6 +17,7 @@ from emulator.pubsub.service_subscriber import check_deadline
 from emulator.pubsub.subscription_rules import DEFAULT_DEADLINE, MOST_DEADLINE
 from emulator.pubsub.subscriptions import AckOutcome, Subscription
 from emulator.refusals import Refusal, invalid
+from emulator.usage.attribution import current_trace
 
 _BATCH_MESSAGES: Final = 100
 _BATCH_BYTES: Final = 1_000_000
@@ -35,6 +36,7 @@ class Stream:
         self.subscription = subscription
         self.deadline = first.stream_ack_deadline_seconds
         self.refusal: Refusal | None = None
+        self._trace = current_trace.get()  # of this call: it is served in the context of whoever publishes
         self._most_messages = first.max_outstanding_messages if first.max_outstanding_messages > 0 else _NO_LIMIT
         self._most_bytes = first.max_outstanding_bytes if first.max_outstanding_bytes > 0 else _NO_LIMIT
         self._messages = 0
@@ -55,7 +57,7 @@ class Stream:
         self._messages += len(taken)
         self._bytes += sum(entry.message.size for entry in taken)
         messages = [entry.message for entry in taken]
-        self.subscription.around.usage.delivered("StreamingPull", self.subscription.name, messages)
+        self.subscription.around.usage.delivered("StreamingPull", self.subscription.name, messages, self._trace)
         self.send(StreamingPullResponse(received_messages=self.subscription.received(taken)))
         return True
 

@@ -212,7 +212,12 @@ class Subscription:
             self.backlog.ack(entry, keep=self._keep)
 
     def failed(self, entry: Entry) -> None:
-        """A message was nacked or its lease ran out: dead after its last attempt, else again after its backoff."""
+        """A message was nacked or its lease ran out: dead after its last attempt, else again after its backoff.
+
+        One of a subscription that is gone is gone with it, also if its push was still under way.
+        """
+        if self._closed:
+            return
         now = self.around.clock.now()
         dead = 0 < self._most_deliveries <= entry.deliveries
         if dead and self.around.forward(self.config.dead_letter_policy.dead_letter_topic, self.name, entry):

@@ -10,10 +10,12 @@ from google.api_core.exceptions import Aborted
 
 from emulator.control import as_bytes, as_text, perform
 from emulator.firestore.control import RemoteControl as RemoteFirestore
+from emulator.firestore.protocol import ListDocumentsResponse
 from emulator.firestore.server import FirestoreServer
 from emulator.pubsub.control import PubsubControl, RemoteControl
 from emulator.pubsub.faults import CallFault, Duplicate, Reorder
 from emulator.pubsub.server import PubsubServer
+from tests.emulator.firestore.raw import RawFirestore
 from tests.emulator.pubsub.conftest import SIZES, Place
 
 GARBAGE = [b"", b"x", b"garbage" * 1000]
@@ -98,6 +100,17 @@ def test_what_is_no_snapshot_is_refused_and_nothing_lost(control: PubsubControl,
     assert place.publisher.get_topic(topic=topic).name == topic
 
 
+@pytest.mark.parametrize("garbage", [b"x", b"garbage", ListDocumentsResponse(documents=[{"name": "x"}])])
+def test_what_is_no_snapshot_of_firestore_is_refused_and_nothing_lost(garbage: Any) -> None:
+    with FirestoreServer() as server:
+        client = RawFirestore(server.address, "test")
+        client.commit(client.update("c/a"))
+        with pytest.raises(ValueError, match="no snapshot of a Firestore server"):
+            server.restore(garbage if isinstance(garbage, bytes) else garbage.SerializeToString())
+        assert client.get("c/a").name == client.name("c/a")
+        client.close()
+
+
 def test_every_kind_of_fault_can_be_planned(control: PubsubControl, place: Place) -> None:
     topic = place.topic()
     subscription = place.subscription(topic)
@@ -136,6 +149,8 @@ def test_the_clock_is_frozen_moved_and_let_go(control: PubsubControl, place: Pla
         ("clock.advance", {}, "missing 1 required positional argument: 'seconds'"),
         ("clock.advance", {"seconds": -1}, "only moves forward"),
         ("clock.advance", {"seconds": "soon"}, "could not convert"),
+        ("clock.advance", {"seconds": float("nan")}, "only moves forward"),
+        ("clock.advance", {"seconds": float("inf")}, "only moves forward"),
         ("inject", {"kind": "Quake"}, "there is no fault 'Quake'; there are CallFault, Duplicate, Reorder"),
         ("inject", {"kind": "CallFault", "code": "SLEEPY"}, "there is no gRPC status 'SLEEPY'"),
         ("inject", {"kind": "Duplicate"}, "missing 1 required positional argument: 'subscription'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from emulator.delivery.messages import Message
 from emulator.pubsub_wire import PubSubWire
@@ -71,6 +72,31 @@ def test_pubsub_that_dies_comes_back_and_pushes(kept: LocalStack, eventually: Ev
     kept.start("pubsub")
     publish(kept, "alpha", "after its death")
     eventually(lambda: "after its death" in attempts(kept, fetch, "alpha"))
+
+
+def test_a_reset_and_a_restore_over_the_console_leave_a_stack_that_delivers(
+    kept: LocalStack, eventually: Eventually, fetch: Fetch
+) -> None:
+    def act(name: str, body: object) -> Any:
+        headers = {"Content-Type": "application/json"}
+        answer = urllib3.request("POST", f"{kept.console_url}/_local/{name}", json=body, headers=headers, retries=False)
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    kept.hold_deliveries()
+    publish(kept, "alpha", "in the snapshot")
+    snapshots = act("snapshot", {})
+    act("reset", {"services": ["pubsub"]})
+    assert kept.deliveries()["work-alpha"]["leased"] == 0
+    publish(kept, "alpha", "after the reset")
+    time.sleep(0.2)
+    assert kept.deliveries()["work-alpha"]["pushed"] == 0, "it is still held"
+    kept.release_deliveries()
+    eventually(lambda: "after the reset" in attempts(kept, fetch, "alpha"))
+    act("restore", snapshots)
+    eventually(lambda: "in the snapshot" in attempts(kept, fetch, "alpha"))
+    publish(kept, "alpha", "after the restore")
+    eventually(lambda: "after the restore" in attempts(kept, fetch, "alpha"))
 
 
 def test_failed_pushes_are_logged(kept: LocalStack, eventually: Eventually) -> None:

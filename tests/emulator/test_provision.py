@@ -203,6 +203,19 @@ def test_what_the_file_names_no_longer_goes_and_what_others_made_stays(wire: Pub
     assert {one.name for one in wire.topics(PROJECT)} == {one.name for one in smaller.topics} | {mine}
 
 
+def test_nothing_expires_however_long_nobody_pulls_it(
+    server: PubsubServer, wire: PubSubWire, topology: Topology
+) -> None:
+    parked = topology.model_copy(update={"parked": {"left": Parked(topic="work", message_retention_seconds=600)}})
+    resources = pushed_resources(parked, WHO, {})
+    provision(wire, resources, 5)
+    wanted = {one.name for one in resources.subscriptions}
+    with_default = Subscription(name=f"projects/{PROJECT}/subscriptions/idle", topic=WORK)
+    wire.create_subscription(with_default)
+    server.advance(40 * 24 * 3600)
+    assert {one.name for one in wire.subscriptions(PROJECT)} == wanted
+
+
 def test_a_refusal_is_told(wire: PubSubWire) -> None:
     wrong = Resources(PROJECT, [Topic(name="no name")], [])
     with pytest.raises(StartError, match=r"(?s)refuses a topic or subscription.*Invalid \[topics\] name"):

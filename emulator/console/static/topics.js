@@ -56,7 +56,7 @@ class LocalTopics extends HTMLElement {
   #drawChosen(topics) {
     const topic = topics.find(({ id }) => id === this.#chosen);
     this.#title.textContent = this.#chosen;
-    if (!topics.length) this.#subscriptions.replaceChildren(empty("There are no topics: the roles file declares none, or Pub/Sub was reset. Restart the stack to create them."));
+    if (!topics.length) this.#subscriptions.replaceChildren(empty("There are no topics: the roles file declares none."));
     else if (!this.#chosen) this.#subscriptions.replaceChildren(empty("Choose a topic to see its subscriptions and its messages as they are published."));
     else if (!topic) this.#subscriptions.replaceChildren(empty("There is no such topic any more. Choose another one."));
     else if (!topic.subscriptions.length) this.#subscriptions.replaceChildren(empty("No subscription: what is published here is lost to everybody but this page."));

@@ -12,6 +12,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 
 from emulator.console.sources import Extras
+from emulator.errors import StartError
 from emulator.firestore.control import RemoteControl
 from emulator.firestore.server import FirestoreServer
 from tests.emulator.console.conftest import Caller, Start
@@ -86,6 +87,8 @@ def test_usage_is_asked_with_all_parameters(controlled: Caller) -> None:
         ("faults", {"service": "firestore", "fault": "ABORTED"}, "fault must be an object"),
         ("faults", {"service": "firestore", "fault": {"code": "NONSENSE"}}, "no gRPC status 'NONSENSE'"),
         ("faults", {"service": "firestore", "fault": {"colour": "red"}}, "colour"),
+        ("faults", {"service": "firestore", "fault": {"name": "Commit"}}, "name"),
+        ("faults", {"service": "firestore", "fault": {"self": "Commit"}}, "self"),
         ("clock", {"act": "backwards"}, "act must be one of advance, freeze, now, run, not 'backwards'"),
         ("clock", {"act": ["now"]}, "act must be one of"),
         ("clock", {"act": "advance"}, "seconds must be a number above 0"),
@@ -114,11 +117,25 @@ def test_a_body_that_is_no_json_is_refused(controlled: Caller, body: bytes) -> N
     assert "no JSON" in refused.error
 
 
-def test_a_snapshot_that_is_none_is_refused(controlled: Caller) -> None:
+def test_a_snapshot_that_is_none_is_refused_and_nothing_lost(controlled: Caller, database: firestore.Client) -> None:
+    database.document("kept/a").set({"n": 1})
     garbage = base64.b64encode(b"garbage").decode()
     refused = controlled.post("/_local/restore", {"snapshots": {"firestore": garbage}})
-    assert refused.status >= 400
-    assert refused.error
+    assert refused.status == 400
+    assert "no snapshot of a Firestore server" in refused.error
+    assert collections(controlled) == ["kept"]
+
+
+class Failing:
+    """A control whose server forgot everything and then refused what the stack wants of it."""
+
+    def act(self, name: str, /, **_arguments: object) -> Any:
+        raise StartError(f"after {name} a topic is refused")
+
+
+def test_a_stack_that_cannot_provision_again_says_so(start: Start) -> None:
+    refused = start(extras=lambda: Extras(controls={"pubsub": Failing()})).post("/_local/reset", {})
+    assert (refused.status, refused.error) == (503, "after reset a topic is refused")
 
 
 @pytest.mark.parametrize("act", ["faults", "clock", "snapshot", "restore", "reset"])

@@ -18,7 +18,11 @@ from tests.emulator.firestore.test_reads import ordered, over
 
 DATABASE = "projects/p/databases/(default)"
 ROOT = Name(DATABASE, ())
-VALUES: list[Any] = [None, False, True, float("nan"), -1, 0, 0.0, 1, 2, 2.5, "", "a", "b", b"b", [1], {"a": 1}]
+NAN = float("nan")
+NUMBERS: list[Any] = [NAN, float("-inf"), -1, -0.0, 0, 0.0, 1, 2, 2.5, 2**53 + 1, float(2**53), 2**63 - 1]
+VALUES: list[Any] = [None, False, True, *NUMBERS, "", "a", "b", b"b", [], [1], [NAN], {}, {"a": 1}, {"a": NAN}]
+FIELDS = ["a", "b", "a.a"]
+IDS = [*(f"d{number}" for number in range(140)), *(f"__id{number}__" for number in range(8)), "\uffff", "\U0001f600"]
 EQUALITIES = {StructuredQuery.FieldFilter.EQUAL, StructuredQuery.FieldFilter.IN}
 RANGES = ["LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL"]
 
@@ -33,9 +37,9 @@ def written(chance: random.Random, path: str, time: int) -> Any:
 
 
 def change(chance: random.Random, documents: Documents) -> None:
-    """Write and delete some of 150 documents."""
+    """Write and delete some of the documents."""
     time = documents.commit_time()
-    paths = [f"c/d{chance.randrange(150)}" for _ in range(60)]
+    paths = [f"c/{chance.choice(IDS)}" for _ in range(60)]
     changed = {path: written(chance, path, time) if chance.random() < 0.9 else None for path in paths}
     documents.commit(documents.database(DATABASE), time, changed)
 
@@ -45,7 +49,7 @@ def asked(chance: random.Random) -> Query:
     query = over()
     where = query.where.composite_filter
     where.op = where.Operator.AND
-    for path in chance.sample("ab", chance.randrange(3)):
+    for path in chance.sample(FIELDS, chance.randrange(3)):
         added = where.filters.add().field_filter
         added.field.field_path, added.op = path, added.Operator.Value(chance.choice(["EQUAL", "IN", *RANGES]))
         given = [chance.choice(VALUES) for _ in range(3)]
@@ -53,7 +57,7 @@ def asked(chance: random.Random) -> Query:
     if not where.filters:
         query.ClearField("where")
     unequal = [each.field_filter.field.field_path for each in where.filters if each.field_filter.op not in EQUALITIES]
-    orders = unequal or chance.sample("abv", chance.randrange(3))
+    orders = unequal or chance.sample([*FIELDS, "v"], chance.randrange(3))
     for path in orders:
         ordered(query, path, chance.choice([StructuredQuery.ASCENDING, StructuredQuery.DESCENDING]))
     for cursor in ("start_at", "end_at"):
@@ -77,4 +81,4 @@ def test_present_and_past_queries_agree_while_documents_change(seed: int) -> Non
         for query in [asked(chance) for _ in range(40)]:
             present = [each.document.path for each in query.run(database, None)]
             assert present == [each.document.path for each in query.run(database, documents.read_time())]
-    assert len(database.collections["c"].indexes) == 3, "no query has used an index"
+    assert len(database.collections["c"].indexes) == 4, "no query has used an index"

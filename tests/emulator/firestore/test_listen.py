@@ -198,3 +198,24 @@ def test_a_silent_listener_that_pings_is_not_hung_up_on(shared_server: Firestore
     assert told(stream)[0] == ["ADD", "CURRENT"]
     stream.close()
     client.close()
+
+
+def test_listeners_are_told_of_a_reset_and_of_what_is_restored(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    firestore = connect(server)
+    firestore.commit(firestore.update("c/a", fields(n=1)), firestore.update("c/b", fields(n=1)))
+    kept = server.snapshot()
+    firestore.commit(firestore.update("c/c", fields(n=1)), firestore.update("c/a", fields(n=2)))
+    query, documents = firestore.converse("Listen"), firestore.converse("Listen")
+    query.send(to_query(firestore))
+    named = {"target_id": 1, "documents": {"documents": [firestore.name("c/a")]}}
+    documents.send(p.ListenRequest(database=firestore.database, add_target=named))
+    assert [told(query)[0], told(documents)[0]] == [["ADD", "+b", "+c", "+a", "CURRENT"], ["ADD", "+a", "CURRENT"]]
+    server.reset()
+    assert [sorted(told(query)[0]), told(documents)[0]] == [["-a", "-b", "-c"], ["-a"]]
+    server.restore(kept)
+    assert [sorted(told(query)[0]), told(documents)[0]] == [["+a", "+b"], ["+a"]]
+    firestore.commit(firestore.update("c/c", fields(n=1)))
+    assert told(query)[0] == ["+c"]
+    query.close()
+    documents.close()

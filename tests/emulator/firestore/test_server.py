@@ -15,11 +15,16 @@ from typing import Any, cast
 
 import pytest
 
+from emulator.firestore.clock import Clock
 from emulator.firestore.control import RemoteControl
+from emulator.firestore.documents import Documents
 from emulator.firestore.faults import Fault
+from emulator.firestore.protocol import Document
 from emulator.firestore.server import FirestoreServer
+from emulator.firestore.storage import Storage
+from emulator.firestore.writes import stored
 from tests.emulator.firestore.conftest import Serve
-from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp
+from tests.emulator.firestore.raw import RawFirestore, Refused, fields, timestamp, value
 from tests.emulator.firestore.test_listen import to_query, told
 from tests.emulator.firestore.test_reads import over, where
 
@@ -106,6 +111,26 @@ def test_expired_documents_are_deleted(serve: Serve, connect: Connect, tmp_path:
     assert [each.name[-5:] for each in firestore.query(over())] == ["never"]
 
 
+def test_each_sweep_follows_what_was_written_since_the_last(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    declared = tmp_path / "firestore.indexes.json"
+    policy = {"collectionGroup": "c", "fieldPath": "at.end", "ttl": True, "indexes": []}
+    declared.write_text(json.dumps({"fieldOverrides": [policy]}))
+    server = serve(indexes=declared, ttl_seconds=1000)
+    firestore = connect(server)
+    past, future = ({"at": value({"end": timestamp(when)})} for when in (5, 4_000_000_000))
+    firestore.commit(firestore.update("c/a", future), firestore.update("x/1/c/b", past), firestore.update("c/c", past))
+    firestore.commit(firestore.delete("c/c"))
+    assert server.sweep() == 1
+    firestore.commit(firestore.update("c/a", past), firestore.update("x/2/c/b", past), firestore.update("c/n"))
+    assert server.sweep() == 2
+    assert server.sweep() == 0
+    assert [each.name for each in firestore.query(over())] == [firestore.name("c/n")]
+    kept = server.snapshot()
+    firestore.commit(firestore.update("c/n", past))
+    server.restore(kept)
+    assert server.sweep() == 0
+
+
 def test_queries_without_their_index_are_refused_until_that_is_switched_off(
     serve: Serve, connect: Connect, tmp_path: Path
 ) -> None:
@@ -140,6 +165,31 @@ def test_documents_outlive_the_server_in_one_file(serve: Serve, connect: Connect
     kept = firestore.query(over())
     first.stop()
     assert connect(serve(storage=file)).query(over()) == kept
+
+
+def test_what_a_full_disk_refused_is_written_with_the_next_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(tmp_path / "firestore.sqlite")
+    documents = Documents(Clock())
+    documents.observers.append(storage.observe)
+    database = documents.database("projects/p/databases/(default)")
+
+    def commit(path: str, size: int) -> None:
+        time = documents.commit_time()
+        body = Document(name=f"{database.name}/documents/{path}", fields=fields(text="x" * size)).SerializeToString()
+        documents.commit(database, time, {path: stored(path, body, time, time)})
+
+    commit("c/a", 1)
+    storage._connection.execute("PRAGMA max_page_count = 10")
+    commit("c/b", 100_000)
+    commit("c/c", 1)
+    assert capsys.readouterr().err.count('"storage.not_written"') == 2
+    assert [Document.FromString(each).name[-3:] for each in storage.load()] == ["c/a"]
+    storage._connection.execute("PRAGMA max_page_count = 1000")
+    commit("c/d", 1)
+    assert [Document.FromString(each).name[-3:] for each in storage.load()] == ["c/a", "c/b", "c/c", "c/d"]
+    storage.close()
 
 
 def test_stopping_twice_does_nothing(serve: Serve) -> None:

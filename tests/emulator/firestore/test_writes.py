@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from emulator.firestore import protocol as p
+from emulator.firestore.server import FirestoreServer
+from tests.emulator.firestore.conftest import Serve
 from tests.emulator.firestore.raw import RawFirestore, Refused, fields, value
 
 
@@ -141,6 +144,30 @@ def test_each_server_timestamp_of_a_document_is_later_than_the_one_before(firest
     told = [firestore.commit(write).write_results[0].transform_results[0].timestamp_value for _ in range(100)]
     moments = [(each.seconds, each.nanos) for each in told]
     assert moments == sorted(set(moments))
+
+
+def test_server_timestamps_of_a_document_differ_for_clients_at_the_same_time(firestore: RawFirestore) -> None:
+    write = firestore.update("c/a", {}, [])
+    write.update_transforms.add(field_path="t", set_to_server_value=1)
+
+    def commit(_number: int) -> tuple[int, int]:
+        told = firestore.commit(write).write_results[0].transform_results[0].timestamp_value
+        return told.seconds, told.nanos
+
+    with ThreadPoolExecutor(8) as clients:
+        assert len(set(clients.map(commit, range(200)))) == 200
+
+
+def test_a_clock_that_stands_still_keeps_no_server_timestamp_waiting(
+    serve: Serve, connect: Callable[[FirestoreServer], RawFirestore]
+) -> None:
+    server = serve()
+    firestore = connect(server)
+    server.clock.stop(1000)
+    write = firestore.update("c/a", {}, [])
+    write.update_transforms.add(field_path="t", set_to_server_value=1)
+    for _ in range(2):
+        assert firestore.commit(write).write_results[0].transform_results[0].timestamp_value.seconds == 1000
 
 
 def test_deleting_what_is_not_there_succeeds(firestore: RawFirestore) -> None:

@@ -148,3 +148,21 @@ def test_failures_and_dead_letters_are_logged(
     assert '"status": 503' in said
     assert '"dead_letter.forwarded"' in said
     assert "secret" not in said
+
+
+def test_a_push_that_fails_after_a_reset_reaches_nothing_of_the_new_state(
+    own: PubsubServer, own_place: Place, endpoint: Endpoint, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.otherwise = 500
+    topic, grave = own_place.topic(), own_place.topic()
+    policy = {"dead_letter_topic": grave, "max_delivery_attempts": 5}
+    pushed(own_place, topic, endpoint, dead_letter_policy=policy)
+    own_place.publish(topic, "a")
+    eventually(lambda: len(endpoint.received) == 4)
+    endpoint.delay = 0.3
+    eventually(lambda: len(endpoint.received) == 5)
+    own.reset()
+    own_place.topic(name=grave)
+    buried = own_place.subscription(grave)
+    eventually(lambda: capsys.readouterr().err.count('"attempt": 5'))
+    assert own_place.texts(buried) == []

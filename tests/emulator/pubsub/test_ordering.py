@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from emulator.pubsub.server import PubsubServer
 from tests.emulator.pubsub.conftest import Place
 
@@ -72,3 +74,21 @@ def test_without_ordering_keys_mean_nothing(place: Place) -> None:
     place.publish(topic, *"abc", key="k")
     place.pull(subscription, 1)
     assert place.texts(subscription) == ["b", "c"]
+
+
+@pytest.mark.parametrize("policy", [{}, {"minimum_backoff": "10s", "maximum_backoff": "10s"}])
+def test_a_key_is_forgotten_once_its_messages_are_done(
+    place: Place, server: PubsubServer, policy: dict[str, str]
+) -> None:
+    topic = place.topic()
+    retry = {"retry_policy": policy} if policy else {}
+    subscription = place.subscription(topic, enable_message_ordering=True, **retry)
+    for key in "xyz":
+        place.publish(topic, "1", "2", key=key)
+    for _ in range(2):
+        place.nack(subscription, place.pull(subscription))
+        server.advance(11 if policy else 0)
+    received = place.pull(subscription)
+    assert len(received) == 6
+    place.ack(subscription, received)
+    assert server.call(lambda: server.broker.subscriptions[subscription].backlog._keys) == {}

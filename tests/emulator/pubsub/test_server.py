@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -16,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import StartError
+from emulator.pubsub.broker import Broker
 from emulator.pubsub.faults import CallFault, Duplicate, Reorder
 from emulator.pubsub.server import PubsubOptions, PubsubServer
+from emulator.pubsub.storage import Storage
 from tests.emulator.pubsub.conftest import SIZES, Place
 
 MALFORMED = st.one_of(st.binary(max_size=60), st.binary(max_size=30).map(lambda tail: b"\n\x05proje" + tail))
@@ -125,9 +130,38 @@ def test_a_stored_server_knows_everything_after_a_restart(tmp_path: Path) -> Non
         assert not set(place.publish(topic, "next")) & set(ids)
 
 
+def test_storage_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "pubsub.db"
+    with closing(sqlite3.connect(file)) as stored:
+        stored.execute("PRAGMA user_version = 7")
+    with pytest.raises(StartError, match="has version 7, and this server reads 1"):
+        PubsubServer(PubsubOptions(storage=file)).start()
+    with closing(sqlite3.connect(file)) as stored:
+        assert stored.execute("PRAGMA user_version").fetchone() == (7,)
+
+
+def test_after_a_write_that_fails_the_next_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], eventually: Callable[..., Any]
+) -> None:
+    write, failures = Storage.write, [sqlite3.OperationalError("database or disk is full")]
+
+    def once_full(storage: Storage, broker: Broker) -> None:
+        if failures:
+            raise failures.pop()
+        write(storage, broker)
+
+    monkeypatch.setattr(Storage, "write", once_full)
+    file = tmp_path / "pubsub.db"
+    with PubsubServer(PubsubOptions(storage=file)) as own, grpc.insecure_channel(own.address) as channel:
+        topic = Place(channel).topic()
+        with closing(sqlite3.connect(file)) as stored:
+            eventually(lambda: ("topic", topic) in stored.execute("SELECT kind, name FROM resources").fetchall())
+    assert '"storage.not_written"' in capsys.readouterr().err
+
+
 def test_a_taken_port_says_so(server: PubsubServer) -> None:
     port = int(server.address.rpartition(":")[2])
-    with pytest.raises(StartError, match="cannot listen"):
+    with pytest.raises(StartError, match="cannot start on"):
         PubsubServer(PubsubOptions(port=port)).start()
 
 

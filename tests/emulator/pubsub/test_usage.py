@@ -15,7 +15,7 @@ from emulator.pubsub.server import PubsubServer
 from emulator.pubsub.usage import LEAST_BYTES, shares
 from tests.emulator.pubsub.conftest import SIZES, Endpoint, Place
 
-A, B = "a" * 32, "b" * 32
+A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 
 @pytest.fixture
@@ -106,11 +106,14 @@ def test_a_stream_is_billed_by_message(own: PubsubServer, own_place: Place) -> N
     subscription = own_place.subscription(topic)
     own_place.publisher.publish(topic=topic, messages=[message(2000, A), message(3000, B)])
     opening = StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=10)
-    stream: Any = own_place.subscriber.streaming_pull(requests=iter([opening]))
+    caller = [("traceparent", parent(C))]
+    stream: Any = own_place.subscriber.streaming_pull(requests=iter([opening]), metadata=caller)
     assert len(next(each for each in stream if each.received_messages).received_messages) == 2
     stream.cancel()
     streamed = [line_of(own, trace)["byMethod"]["StreamingPull"]["deliveredBytes"] for trace in (A, B)]
     assert streamed == [2000, 3000]
+    line = line_of(own, C)["byMethod"]["StreamingPull"]
+    assert (line["requests"], line["deliveries"], line["deliveredBytes"]) == (1, 1, 0)
 
 
 def test_each_push_is_billed_to_its_message(

@@ -11,7 +11,7 @@ import typer
 
 from agent_mesh.cli._failures import exit_code, explain_failure
 from agent_mesh.cli._session import Session
-from agent_mesh.client import MeshClientError
+from agent_mesh.client import MeshClientError, choose_target
 
 P = ParamSpec("P")
 Command = Callable[Concatenate[Session, P], int | None]
@@ -29,21 +29,23 @@ def _common_options(
         typer.Option(
             "--env",
             metavar="NAME",
-            envvar="AGENT_MESH_ENV",
-            help="A mesh that `login` stored; default: local, the local stack.",
+            help="A mesh that `login` stored; default: AGENT_MESH_ENV, else local, the local stack.",
             rich_help_panel=_COMMON,
         ),
     ] = None,
     url: Annotated[
         str | None,
         typer.Option(
-            envvar="AGENT_MESH_URL", help="The orchestrator; default: the environment's.", rich_help_panel=_COMMON
+            help="The orchestrator; default: --env's, else AGENT_MESH_URL, else AGENT_MESH_ENV's.",
+            rich_help_panel=_COMMON,
         ),
     ] = None,
     audience: Annotated[
         str | None,
         typer.Option(
-            envvar="AGENT_MESH_AUDIENCE", help="Audience of the ID token; default: the URL.", rich_help_panel=_COMMON
+            help="Audience of the ID token; default: the environment's, else the URL; with AGENT_MESH_URL "
+            "AGENT_MESH_AUDIENCE.",
+            rich_help_panel=_COMMON,
         ),
     ] = None,
     identity: Annotated[
@@ -51,13 +53,20 @@ def _common_options(
         typer.Option(
             "--as",
             metavar="EMAIL",
-            envvar="AGENT_MESH_AS",
-            help="Who to be: locally anybody, on Google Cloud a service account that you may impersonate.",
+            help="Who to be: locally anybody, on Google Cloud a service account that you may impersonate; default: "
+            "AGENT_MESH_AS, else the environment's.",
             rich_help_panel=_COMMON,
         ),
     ] = None,
 ) -> Session:
-    return Session(json=json, url=url, audience=audience, identity=identity, environment=environment)
+    chosen = choose_target(environment, url=url, audience=audience, account=identity)
+    return Session(
+        json=json,
+        url=chosen.url,
+        audience=chosen.audience,
+        identity=chosen.account,
+        environment=chosen.environment,
+    )
 
 
 def add_command(app: typer.Typer, name: str, command: Command[...], *, addressed: bool = True) -> None:

@@ -56,7 +56,7 @@ def environments(session: Session) -> None:
     if default not in {LOCAL_STACK, *(each.name for each in found)}:
         session.say(f"AGENT_MESH_ENV names {default!r}, which is not stored: commands without --env will fail.")
     if address := os.environ.get("AGENT_MESH_URL"):
-        session.say(f"AGENT_MESH_URL is set and comes before them all: {address}")
+        session.say(f"AGENT_MESH_URL is set: commands without --env and --url go to {address}")
 
 
 def logout(session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]) -> None:

@@ -36,7 +36,7 @@ class Session:
         found = find_target(self.environment, url=self.url, audience=self.audience, account=self.identity)
         named = find_target(self.environment)
         if self.environment and found and (named is None or named.url != found.url):
-            self.say(f"Going to {found.url}: --url or AGENT_MESH_URL comes before --env.")
+            self.say(f"Going to {found.url}: a URL comes before the environment {self.environment}.")
         return found
 
     @cached_property

@@ -33,7 +33,7 @@ from agent_mesh.client._errors import (
 )
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
-from agent_mesh.client._target import Target, find_target
+from agent_mesh.client._target import Target, choose_target, find_target
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
 from agent_mesh.client._transport import MockTransport, PooledTransport, Reply, Request, Transport
 
@@ -71,6 +71,7 @@ __all__ = [
     "Transport",
     "WaitTimedOut",
     "batches",
+    "choose_target",
     "dispatch_request",
     "environments_file",
     "find_target",

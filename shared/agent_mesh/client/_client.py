@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from agent_mesh.client._exchange import Call, Exchange, clean_base_url
 from agent_mesh.client._pace import Clock, growing_steps
 from agent_mesh.client._requests import DispatchOptions, checked, dispatch_request
 from agent_mesh.client._stack import STACK_FILE, Stack
-from agent_mesh.client._target import find_target
+from agent_mesh.client._target import choose_target, find_target
 from agent_mesh.client._tokens import GoogleTokens, TokenSource
 from agent_mesh.client._transport import PooledTransport, Transport
 from agent_mesh.contracts.problems import FieldFault
@@ -108,20 +107,14 @@ class MeshClient:
     ) -> Self:
         """Speak to the mesh that `agent-mesh login` stored under `name`, by the same rules as `agent-mesh --env`.
 
-        What is given here comes first, then `AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE` and `AGENT_MESH_AS`, then the
-        environment `name` or `AGENT_MESH_ENV`, and without any of these the local stack. `identity` is a service
-        account to impersonate. Raises `EnvironmentUnknown`, `EnvironmentsUnreadable` and `RequestInvalid`.
+        What is given here comes first, then the variables `AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE`, `AGENT_MESH_ENV` and
+        `AGENT_MESH_AS`, and where none of these names a mesh the local stack. `identity` is a service account to
+        impersonate. Raises `EnvironmentUnknown`, `EnvironmentsUnreadable` and `RequestInvalid`.
         """
-        identity = identity or os.environ.get("AGENT_MESH_AS") or None
-        audience = audience or os.environ.get("AGENT_MESH_AUDIENCE") or None
-        target = find_target(
-            name if name is not None else os.environ.get("AGENT_MESH_ENV") or None,
-            url=url or os.environ.get("AGENT_MESH_URL") or None,
-            audience=audience,
-            account=identity,
-        )
+        chosen = choose_target(name, url=url, audience=audience, account=identity)
+        target = find_target(chosen.environment, url=chosen.url, audience=chosen.audience, account=chosen.account)
         if target is None:
-            return cls.from_stack(email=identity, audience=audience)
+            return cls.from_stack(email=chosen.account, audience=chosen.audience)
         return cls(target.url, audience=target.audience, tokens=tokens or GoogleTokens(target.account))
 
     def dispatch(self, agent: str, payload: Mapping[str, JsonValue], **options: Unpack[DispatchOptions]) -> Task:

@@ -1,17 +1,19 @@
 """Which mesh is meant, and as whom: one rule for the command line and for scripts.
 
-1. What the caller gives itself (`--url`, `--audience`, `--as`; the arguments of `MeshClient.from_environment`).
-2. `AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE`, `AGENT_MESH_AS`.
-3. The environment that is named: `--env`, else `AGENT_MESH_ENV`.
-4. The local stack, where neither a URL nor an environment is named.
+1. What the caller gives itself: `--url`, `--env`, or the arguments of `MeshClient.from_environment`.
+2. `AGENT_MESH_URL` with `AGENT_MESH_AUDIENCE`, where the caller gives neither a URL nor an environment; `AGENT_MESH_ENV`.
+3. The local stack, where none of these names a mesh.
 
-Each of the three values is looked for by itself, so that one can be another than the environment's. An environment
-that is named and not stored is an error whatever else is given: the local stack never takes its place.
+A URL comes before an environment of the same rank, which still says as whom. The audience and the account
+(`--audience`, `--as`, `AGENT_MESH_AS`) can be others than the environment's. An environment that is named and not stored
+is an error whatever else is given: the local stack never takes its place.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent_mesh.client._environments import LOCAL_STACK, Environment, Environments
 
@@ -28,6 +30,32 @@ class Target:
     def of(cls, environment: Environment) -> Target:
         """Return where an environment leads."""
         return cls(environment.url, environment.audience or environment.url, environment.act_as)
+
+
+class Choice(NamedTuple):
+    """What names a mesh and an identity there; None where nobody says."""
+
+    environment: str | None
+    url: str | None
+    audience: str | None
+    account: str | None
+
+
+def choose_target(
+    environment: str | None = None, *, url: str | None = None, audience: str | None = None, account: str | None = None
+) -> Choice:
+    """Return what the caller gives, completed by the variables of the environment."""
+    addressed = bool(url) or environment is not None
+    return Choice(
+        environment=_variable("AGENT_MESH_ENV") if environment is None else environment,
+        url=url or (None if addressed else _variable("AGENT_MESH_URL")),
+        audience=audience or (None if addressed else _variable("AGENT_MESH_AUDIENCE")),
+        account=account or _variable("AGENT_MESH_AS"),
+    )
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name) or None
 
 
 def find_target(

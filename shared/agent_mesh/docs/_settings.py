@@ -44,7 +44,7 @@ _OTHERS: Final = {
     ),
     "`AGENT_MESH_URL`, `AGENT_MESH_AUDIENCE`, `AGENT_MESH_AS`": (
         "the `agent-mesh` command, `MeshClient.from_environment`",
-        "Which mesh, for which audience, and as whom; each comes before the environment's.",
+        "Which mesh, for which audience, and as whom. The first two do not count beside `--url` or `--env`.",
     ),
     "`XDG_CONFIG_HOME`": (
         "the `agent-mesh` command, `MeshClient.from_environment`",

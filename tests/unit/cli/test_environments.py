@@ -46,10 +46,22 @@ def test_another_url_gets_no_token_for_the_environments_audience_and_is_told(
     mesh: StubMesh, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("login", "--from", "-", "--audience", "a", "--no-check", stdin=terraform_output("https://x.example.com"))
-    monkeypatch.setenv("AGENT_MESH_URL", mesh.url)
-    done = run("tasks", "--env", "prod")
+    done = run("tasks", "--env", "prod", "--url", mesh.url)
     assert bearer(mesh.asked[-1]) == {"aud": mesh.url, "email": OPERATOR}
-    assert f"Going to {mesh.url}" in done.err
+    assert f"Going to {mesh.url}: a URL comes before the environment prod." in done.err
+    monkeypatch.setenv("AGENT_MESH_ENV", "prod")
+    monkeypatch.setenv("AGENT_MESH_URL", mesh.url)
+    assert f"Going to {mesh.url}" in run("tasks").err
+
+
+def test_an_option_comes_before_the_variables(prod: StubMesh, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_MESH_URL", "https://elsewhere.example.com")
+    monkeypatch.setenv("AGENT_MESH_AUDIENCE", "elsewhere")
+    assert run("tasks", "--env", "prod").code == 0
+    assert bearer(prod.asked[-1]) == {"aud": prod.url, "email": OPERATOR}
+    assert run("tasks", "--url", prod.url, "--as", OPERATOR).code == 0
+    assert bearer(prod.asked[-1])["aud"] == prod.url
+    assert run("tasks", "--env", "local").code == 3
 
 
 @pytest.mark.parametrize("more", [[], ["--url", "https://x.example.com"]])
@@ -99,7 +111,7 @@ def test_the_list_marks_where_commands_go(prod: StubMesh, run: Run, monkeypatch:
     monkeypatch.setenv("AGENT_MESH_URL", "https://x.example.com")
     said = run("environments").err
     assert "'dev', which is not stored" in said
-    assert "comes before them all: https://x.example.com" in said
+    assert "commands without --env and --url go to https://x.example.com" in said
 
 
 def test_logout_forgets_one(prod: StubMesh, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,15 @@ def test_a_script_follows_the_variables_as_the_command_does(stub: StubMesh, monk
         MeshClient.from_environment("far")
 
 
+def test_a_name_that_a_script_gives_comes_before_the_variables(stub: StubMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    Environments().with_environment("near", Environment(url=stub.url, audience="a")).write()
+    monkeypatch.setenv("AGENT_MESH_URL", "https://elsewhere.example.com")
+    monkeypatch.setenv("AGENT_MESH_AUDIENCE", "elsewhere")
+    with MeshClient.from_environment("near", tokens=FixedTokens()) as mesh:
+        mesh.task("task_1")
+    assert stub.asked[-1].headers["authorization"] == "Bearer token-for-a"
+
+
 def test_a_script_without_a_name_speaks_to_the_local_stack(
     stub: StubMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ locals {
       title   = "dead letters"
       filter  = "${local.of_these_subscriptions} AND metric.type = \"pubsub.googleapis.com/subscription/dead_letter_message_count\""
       aligner = "ALIGN_DELTA", above = 0, seconds = 0, by = ["resource.label.subscription_id"]
-      help    = "Messages failed for good. `agent-mesh dead` lists them with their reason; `agent-mesh dead replay` sends them again."
+      help    = "Messages failed for good. `agent-mesh dead` lists them with their reason; `agent-mesh replay-dead` gives one another try."
     }
     undeliverable = {
       title   = "undeliverable messages wait"
@@ -81,6 +81,8 @@ resource "google_monitoring_alert_policy" "alert" {
   alert_strategy {
     auto_close = "86400s"
   }
+
+  depends_on = [time_sleep.metrics_known]
 }
 
 # A ledger that stops signing is told by silence. Only where a role keeps one.
@@ -110,6 +112,8 @@ resource "google_monitoring_alert_policy" "checkpoint_age" {
     content   = "The ledger has signed nothing for an hour: look at the log of the role audit and at its schedule."
     mime_type = "text/markdown"
   }
+
+  depends_on = [time_sleep.metrics_known]
 }
 
 locals {

@@ -10,9 +10,16 @@ locals {
     { title = "Instances", filter = "${local.of_these_services} AND metric.type = \"run.googleapis.com/container/instance_count\"", aligner = "ALIGN_MAX", by = ["resource.label.service_name"] },
     { title = "Oldest message that waits, s", filter = "${local.of_these_subscriptions} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", aligner = "ALIGN_MAX", by = ["resource.label.subscription_id"] },
     { title = "Dead letters", filter = "${local.of_these_subscriptions} AND metric.type = \"pubsub.googleapis.com/subscription/dead_letter_message_count\"", aligner = "ALIGN_DELTA", by = ["resource.label.subscription_id"] },
+    { title = "Defects by role", filter = local.log_metric["defects"], aligner = "ALIGN_DELTA", by = ["metric.label.role"] },
+    { title = "Budgets that reached a threshold", filter = local.log_metric["budget_alerts"], aligner = "ALIGN_DELTA", by = ["metric.label.agent"] },
     { title = "Firestore reads", filter = "resource.type = \"firestore.googleapis.com/Database\" AND resource.labels.database_id = \"${google_firestore_database.mesh.name}\" AND metric.type = \"firestore.googleapis.com/document/read_ops_count\"", aligner = "ALIGN_RATE", by = [] },
     { title = "Firestore writes", filter = "resource.type = \"firestore.googleapis.com/Database\" AND resource.labels.database_id = \"${google_firestore_database.mesh.name}\" AND metric.type = \"firestore.googleapis.com/document/write_ops_count\"", aligner = "ALIGN_RATE", by = [] },
   ]
+
+  # Monitoring forgets zeros and empty lists: one that is written would be a change on every plan.
+  positions = [for number, _ in local.tiles : {
+    for name, place in { xPos = number % 2 * 24, yPos = floor(number / 2) * 16 } : name => place if place > 0
+  }]
 }
 
 resource "google_monitoring_dashboard" "mesh" {
@@ -20,9 +27,7 @@ resource "google_monitoring_dashboard" "mesh" {
     displayName = "Agent Mesh ${var.environment}"
     mosaicLayout = {
       columns = 48
-      tiles = [for number, tile in local.tiles : {
-        xPos   = number % 2 * 24
-        yPos   = floor(number / 2) * 16
+      tiles = [for number, tile in local.tiles : merge(local.positions[number], {
         width  = 24
         height = 16
         widget = {
@@ -33,18 +38,17 @@ resource "google_monitoring_dashboard" "mesh" {
               timeSeriesQuery = {
                 timeSeriesFilter = {
                   filter = tile.filter
-                  aggregation = {
+                  aggregation = merge({
                     alignmentPeriod    = "60s"
                     perSeriesAligner   = tile.aligner
                     crossSeriesReducer = endswith(tile.aligner, "95") || endswith(tile.aligner, "MAX") ? "REDUCE_MAX" : "REDUCE_SUM"
-                    groupByFields      = tile.by
-                  }
+                  }, { for name, fields in { groupByFields = tile.by } : name => fields if length(fields) > 0 })
                 }
               }
             }]
           }
         }
-      }]
+      })]
     }
   })
 

@@ -17,6 +17,11 @@ resource "google_compute_region_network_endpoint_group" "role" {
   }
 
   depends_on = [google_project_service.api]
+
+  # What is still in use cannot be deleted: of a role that leaves, its users let go first.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_compute_security_policy" "edge" {
@@ -102,6 +107,10 @@ resource "google_compute_backend_service" "role" {
     enable      = true
     sample_rate = 1
   }
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_compute_url_map" "edge" {
@@ -144,6 +153,10 @@ resource "google_compute_managed_ssl_certificate" "edge" {
   }
 
   depends_on = [google_project_service.api]
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_compute_ssl_policy" "edge" {

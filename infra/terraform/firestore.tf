@@ -87,6 +87,11 @@ resource "google_firebaserules_ruleset" "closed" {
   }
 
   depends_on = [google_project_service.api]
+
+  # A ruleset that is released cannot be deleted: other rules are released first.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_firebaserules_release" "closed" {

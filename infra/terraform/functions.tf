@@ -63,8 +63,7 @@ module "function" {
   # Not depends_on: that would put off reading the module's sources until apply, on every plan.
   ready = concat(
     [for api in google_project_service.api : api.id],
-    [for grant in google_project_iam_member.build : grant.id],
-    [google_storage_bucket_iam_member.build.id, terraform_data.table.id],
+    [time_sleep.build_granted.id, terraform_data.table.id],
     [for version in google_secret_manager_secret_version.first : version.id],
     [for grant in google_secret_manager_secret_iam_member.reader : grant.id],
   )

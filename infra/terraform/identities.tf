@@ -9,7 +9,7 @@ resource "google_service_account" "caller" {
 }
 
 resource "google_service_account" "build" {
-  account_id   = "${local.prefix}build"
+  account_id   = local.build_account
   display_name = "Agent Mesh ${var.environment}, builds the functions"
   depends_on   = [google_project_service.api]
 }
@@ -20,6 +20,27 @@ resource "google_project_iam_member" "build" {
   project = var.project_id
   role    = each.key
   member  = google_service_account.build.member
+}
+
+# Cloud Functions builds from its own copy of the source, in a bucket that it makes itself.
+resource "google_project_iam_member" "build_source" {
+  project = var.project_id
+  role    = "roles/storage.objectViewer"
+  member  = google_service_account.build.member
+
+  condition {
+    title      = "${local.prefix}build-source"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${data.google_project.this.number}-${var.region}\")"
+  }
+}
+
+# A grant takes a while to be known everywhere, and a build that starts before fails.
+resource "time_sleep" "build_granted" {
+  create_duration = "60s"
+  triggers = merge(
+    { for role, grant in google_project_iam_member.build : role => grant.id },
+    { copy = google_project_iam_member.build_source.id, source = google_storage_bucket_iam_member.build.id },
+  )
 }
 
 resource "google_storage_bucket_iam_member" "build" {

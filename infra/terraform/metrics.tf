@@ -48,3 +48,9 @@ resource "google_logging_metric" "metric" {
 
   depends_on = [google_project_service.api]
 }
+
+# Monitoring refuses an alert on a metric that Logging has just made: it does not know it yet.
+resource "time_sleep" "metrics_known" {
+  create_duration = "60s"
+  triggers        = { for name, metric in google_logging_metric.metric : name => metric.id }
+}

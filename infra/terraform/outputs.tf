@@ -41,7 +41,7 @@ output "load_balancer_address" {
 output "try_it" {
   description = "Three calls to try first: is it alive, do something, what became of it."
   value       = <<-SHELL
-    TOKEN=$(gcloud auth print-identity-token --include-email --impersonate-service-account=${google_service_account.caller["developer"].email} --audiences=${module.function["orchestrator"].url})
+    TOKEN=$(agent-mesh token orchestrator --url ${module.function["orchestrator"].url} --as ${google_service_account.caller["developer"].email})
     curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/health
     curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" ${module.function["orchestrator"].url}/dispatch -d '{"agent": "light", "payload": {"msg": "hello"}, "ttl": '$(($(date +%s) + 60))', "budgetCents": 10, "idempotencyKey": "first"}'
     curl -H "Authorization: Bearer $TOKEN" ${module.function["orchestrator"].url}/tasks

@@ -16,7 +16,7 @@ resource "google_cloud_scheduler_job" "job" {
   description      = "POST ${each.value.path} of ${each.value.role}"
   schedule         = try(local.cron[each.key], "0 0 * * *") # one that has none is refused by the table's checks
   time_zone        = "Etc/UTC"
-  attempt_deadline = "${min(local.roles[each.value.role].timeoutSeconds, 1800)}s"
+  attempt_deadline = "${min(max(local.roles[each.value.role].timeoutSeconds, 15), 1800)}s"
 
   retry_config {
     retry_count = 0 # the next turn is the retry

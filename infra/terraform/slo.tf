@@ -37,7 +37,6 @@ resource "google_monitoring_slo" "latency" {
       distribution_filter = "${local.dispatch} AND metric.type=\"run.googleapis.com/request_latencies\""
 
       range {
-        min = 0
         max = var.slo.latency_seconds * 1000
       }
     }
@@ -97,6 +96,35 @@ resource "google_monitoring_uptime_check_config" "orchestrator" {
   }
 
   depends_on = [google_project_service.api]
+}
+
+resource "google_monitoring_alert_policy" "uptime" {
+  display_name          = "Agent Mesh ${var.environment}: the orchestrator does not answer"
+  combiner              = "OR"
+  notification_channels = local.channels
+
+  conditions {
+    display_name = "two places in the world get no answer"
+
+    condition_threshold {
+      filter          = "resource.type = \"uptime_url\" AND metric.type = \"monitoring.googleapis.com/uptime_check/check_passed\" AND metric.labels.check_id = \"${google_monitoring_uptime_check_config.orchestrator.uptime_check_id}\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 1
+      duration        = "300s"
+
+      aggregations {
+        alignment_period     = "1200s"
+        per_series_aligner   = "ALIGN_NEXT_OLDER"
+        cross_series_reducer = "REDUCE_COUNT_FALSE"
+        group_by_fields      = ["resource.label.host"]
+      }
+    }
+  }
+
+  documentation {
+    content   = "`/health` of the orchestrator fails from outside: look at its log, its revisions and, if it answers 403, at who may invoke it."
+    mime_type = "text/markdown"
+  }
 }
 
 resource "google_cloud_run_v2_service_iam_member" "uptime" {

@@ -23,7 +23,8 @@ locals {
   account_ids = { for key, name in local.account_names : key =>
     length(name) <= 30 ? name : "${trimsuffix(substr(name, 0, 21), "-")}-${substr(sha256(name), 0, 8)}"
   }
-  emails = { for key, id in local.account_ids : key => "${id}@${var.project_id}.iam.gserviceaccount.com" }
+  build_account = "${local.prefix}build"
+  emails        = { for key, id in local.account_ids : key => "${id}@${var.project_id}.iam.gserviceaccount.com" }
 
   # Who may call a role: everybody in any of its allow-lists.
   callers = { for role, spec in local.roles : role => distinct(flatten(values(try(spec.allow, {})))) }
@@ -39,6 +40,12 @@ locals {
   # Both addresses of a function are known before it exists, so it can be told its own audience without a circle.
   urls     = { for role, name in local.function_names : role => "https://${var.region}-${var.project_id}.cloudfunctions.net/${name}" }
   run_urls = { for role, name in local.function_names : role => "https://${name}-${data.google_project.this.number}.${var.region}.run.app" }
+
+  # What `settings` may not change: it would part a function from what it is granted.
+  own_variables = { for role, spec in local.roles : role => concat(
+    ["GCP_PROJECT", "FIRESTORE_DATABASE", "MESH_NAME_PREFIX", "OIDC_AUDIENCE", "OIDC_ACCEPT_REMOVED_SIGNATURE", "MESH_AGENTS", "THREADS"],
+    keys(try(spec.allow, {})), keys(try(spec.secrets, {})), keys(try(spec.keys, {})),
+  ) }
 
   agents = { for name, agent in try(local.table.agents, {}) : name => {
     url          = local.urls[agent.role]
@@ -57,6 +64,18 @@ resource "terraform_data" "table" {
     precondition {
       condition     = alltrue([for role, _ in local.roles : can(regex("^[a-z][a-z0-9_]{1,29}$", role))])
       error_message = "A role's name has to be 2 to 30 lower-case letters, digits and underscores: ${join(", ", keys(local.roles))}."
+    }
+    precondition {
+      condition     = length(distinct(concat(values(local.account_ids), [local.build_account]))) == length(local.account_ids) + 1
+      error_message = "Two names of the table would share an account, such as a role operator or build, or a role push_x beside a subscription x: ${join(", ", sort(values(local.account_ids)))}."
+    }
+    precondition {
+      condition     = alltrue([for role, settings in var.settings : length(setintersection(keys(settings), try(local.own_variables[role], []))) == 0])
+      error_message = "settings may not set what the table or Terraform sets: ${join(", ", flatten([for role, settings in var.settings : setintersection(keys(settings), try(local.own_variables[role], []))]))}."
+    }
+    precondition {
+      condition     = contains(["default", var.environment], terraform.workspace)
+      error_message = "The workspace ${terraform.workspace} holds the state of another environment than ${var.environment}: applying would replace that one."
     }
     precondition {
       condition     = alltrue([for role, spec in local.roles : spec.concurrency == 1 || spec.cpu >= 1])

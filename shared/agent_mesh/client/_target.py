@@ -1,12 +1,12 @@
 """Which mesh is meant, and as whom: one rule for the command line and for scripts.
 
 1. What the caller gives itself: `--url`, `--env`, or the arguments of `MeshClient.from_environment`.
-2. `AGENT_MESH_URL` with `AGENT_MESH_AUDIENCE`, where the caller gives neither a URL nor an environment; `AGENT_MESH_ENV`.
+2. `AGENT_MESH_ENV`; `AGENT_MESH_URL` and `AGENT_MESH_AUDIENCE`, unless the caller gives a URL or an environment.
 3. The local stack, where none of these names a mesh.
 
 A URL comes before an environment of the same rank, which still says as whom. The audience and the account
-(`--audience`, `--as`, `AGENT_MESH_AS`) can be others than the environment's. An environment that is named and not stored
-is an error whatever else is given: the local stack never takes its place.
+(`--audience`, `--as`, `AGENT_MESH_AS`) can be others than the environment's. An environment that is named and not
+stored is an error whatever else is given: the local stack never takes its place.
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ mock_provider "google" {
 mock_provider "google-beta" {}
 mock_provider "archive" {}
 mock_provider "random" {}
+mock_provider "time" {}
 
 variables {
   project_id = "mesh-test-1"
   operators  = ["group:ops@example.com"]
 }
 
-run "every_row_becomes_its_resources" {
+run "the_table_and_nothing_else_is_planned" {
   command = plan
 
   assert {
@@ -41,11 +42,6 @@ run "every_row_becomes_its_resources" {
     condition     = alltrue([for name, field in google_firestore_field.field : length(field.ttl_config) == (try(local.fields[name].ttl, false) ? 1 : 0)])
     error_message = "TTL policies differ from the declared ones."
   }
-}
-
-run "only_those_in_an_allow_list_may_call" {
-  command = plan
-
   assert {
     condition = toset(keys(google_cloud_run_v2_service_iam_member.invoker)) == toset(flatten([
       for role, references in local.callers : [for reference in references : "${role}<-${reference}" if reference != "callers"]
@@ -64,6 +60,22 @@ run "only_those_in_an_allow_list_may_call" {
     condition     = keys(google_service_account_iam_member.operator) == ["group:ops@example.com"] && google_service_account_iam_member.operator["group:ops@example.com"].role == "roles/iam.serviceAccountOpenIdTokenCreator"
     error_message = "Operators may do more than ask for ID tokens."
   }
+  assert {
+    condition     = local.urls["orchestrator"] == "https://europe-west1-mesh-test-1.cloudfunctions.net/mesh-dev-orchestrator"
+    error_message = "The predicted URL has another form than a function's."
+  }
+  assert {
+    condition     = local.run_urls["agent_light"] == "https://mesh-dev-agent-light-123456789012.europe-west1.run.app"
+    error_message = "The predicted Cloud Run URL has another form."
+  }
+  assert {
+    condition     = local.agents["light"].audience == local.urls["agent_light"]
+    error_message = "The orchestrator would show agents a token for another audience."
+  }
+  assert {
+    condition     = contains(keys(local.roles), "audit") == (length(google_monitoring_alert_policy.checkpoint_age) == 1)
+    error_message = "The alert on checkpoints does not follow the role."
+  }
 }
 
 run "a_caller_is_let_in_where_the_table_says_callers" {
@@ -80,23 +92,6 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"
     error_message = "A caller may invoke but is in no allow-list."
-  }
-}
-
-run "audiences_are_known_before_the_functions_exist" {
-  command = plan
-
-  assert {
-    condition     = local.urls["orchestrator"] == "https://europe-west1-mesh-test-1.cloudfunctions.net/mesh-dev-orchestrator"
-    error_message = "The predicted URL has another form than a function's."
-  }
-  assert {
-    condition     = local.run_urls["agent_light"] == "https://mesh-dev-agent-light-123456789012.europe-west1.run.app"
-    error_message = "The predicted Cloud Run URL has another form."
-  }
-  assert {
-    condition     = local.agents["light"].audience == local.urls["agent_light"]
-    error_message = "The orchestrator would show agents a token for another audience."
   }
 }
 
@@ -123,15 +118,6 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
   assert {
     condition     = { for name, job in google_cloud_scheduler_job.job : name => job.schedule } == { quarter = "*/15 * * * *", hourly = "0 * * * *", daily = "0 0 * * *" }
     error_message = "Seconds became another cron expression."
-  }
-}
-
-run "without_a_ledger_nobody_waits_for_checkpoints" {
-  command = plan
-
-  assert {
-    condition     = contains(keys(local.roles), "audit") == (length(google_monitoring_alert_policy.checkpoint_age) == 1)
-    error_message = "The alert on checkpoints does not follow the role."
   }
 }
 

@@ -1,4 +1,4 @@
-# A wrong variable is refused with its own message, before anything is planned.
+# A wrong variable is refused with its own message, before anything is planned. Each of those expected has to fail.
 
 mock_provider "google" {
   mock_data "google_project" {
@@ -8,49 +8,33 @@ mock_provider "google" {
 mock_provider "google-beta" {}
 mock_provider "archive" {}
 mock_provider "random" {}
+mock_provider "time" {}
 
 variables {
   project_id = "mesh-test-1"
 }
 
-run "project_id" {
+run "every_wrong_variable_is_refused" {
   command = plan
-  variables {
-    project_id = "My Project"
-  }
-  expect_failures = [var.project_id]
-}
 
-run "region" {
-  command = plan
   variables {
-    region = "eur3"
+    project_id          = "My Project"
+    region              = "eur3"
+    environment         = "Production"
+    operators           = ["allUsers"]
+    callers             = ["serviceAccount:app@x.iam.gserviceaccount.com"]
+    instances           = { orchestrator = { min = 5, max = 2 } }
+    alert_emails        = ["nobody"]
+    monthly_budget      = { billing_account = "mine", amount = 100 }
+    slo                 = { availability = 99.9 }
+    hostname            = "https://mesh.example.com/"
+    requests_per_minute = 0
   }
-  expect_failures = [var.region]
-}
 
-run "environment" {
-  command = plan
-  variables {
-    environment = "Production"
-  }
-  expect_failures = [var.environment]
-}
-
-run "operators_are_never_everybody" {
-  command = plan
-  variables {
-    operators = ["allUsers"]
-  }
-  expect_failures = [var.operators]
-}
-
-run "callers_are_accounts" {
-  command = plan
-  variables {
-    callers = ["serviceAccount:app@x.iam.gserviceaccount.com"]
-  }
-  expect_failures = [var.callers]
+  expect_failures = [
+    var.project_id, var.region, var.environment, var.operators, var.callers, var.instances, var.alert_emails,
+    var.monthly_budget, var.slo, var.hostname, var.requests_per_minute,
+  ]
 }
 
 run "public_roles_must_be_made_for_browsers" {
@@ -69,50 +53,10 @@ run "settings_of_an_unknown_role" {
   expect_failures = [terraform_data.table]
 }
 
-run "instances" {
+run "settings_that_contradict_the_table" {
   command = plan
   variables {
-    instances = { orchestrator = { min = 5, max = 2 } }
+    settings = { orchestrator = { MESH_OPERATORS = "me@example.com" } }
   }
-  expect_failures = [var.instances]
-}
-
-run "hostname_is_no_url" {
-  command = plan
-  variables {
-    hostname = "https://mesh.example.com/"
-  }
-  expect_failures = [var.hostname]
-}
-
-run "requests_per_minute" {
-  command = plan
-  variables {
-    requests_per_minute = 0
-  }
-  expect_failures = [var.requests_per_minute]
-}
-
-run "monthly_budget" {
-  command = plan
-  variables {
-    monthly_budget = { billing_account = "mine", amount = 100 }
-  }
-  expect_failures = [var.monthly_budget]
-}
-
-run "slo" {
-  command = plan
-  variables {
-    slo = { availability = 99.9 }
-  }
-  expect_failures = [var.slo]
-}
-
-run "alert_emails" {
-  command = plan
-  variables {
-    alert_emails = ["nobody"]
-  }
-  expect_failures = [var.alert_emails]
+  expect_failures = [terraform_data.table]
 }

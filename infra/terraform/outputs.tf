@@ -4,7 +4,7 @@ output "urls" {
 }
 
 output "mesh" {
-  description = "What `agent-mesh login --from` reads: `terraform output -json mesh > mesh.json`."
+  description = "What `agent-mesh login` reads: `terraform output -json mesh > mesh.json`."
   value = {
     project     = var.project_id
     environment = var.environment

@@ -101,6 +101,21 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
   variables {
     roles_file   = "tests/tables/browser_and_ledger.json"
     public_roles = ["dashboard"]
+    environment  = "prod"
+  }
+
+  assert {
+    condition = alltrue([for name in concat(
+      values(local.account_ids), values(local.function_names), values(google_pubsub_topic.topic)[*].name,
+      values(google_pubsub_subscription.parked)[*].name, values(google_cloud_scheduler_job.job)[*].name,
+      values(google_logging_metric.metric)[*].name, values(google_secret_manager_secret.secret)[*].secret_id,
+      [google_monitoring_custom_service.dispatch.service_id],
+    ) : startswith(name, "mesh-prod-")])
+    error_message = "Something is named as in another environment of the same project."
+  }
+  assert {
+    condition     = !contains(flatten([for position in local.positions : values(position)]), 0)
+    error_message = "Monitoring drops zeros: the dashboard would change on every plan."
   }
 
   assert {

@@ -28,5 +28,12 @@ resource "google_billing_budget" "month" {
     disable_default_iam_recipients   = false
   }
 
+  lifecycle {
+    precondition {
+      condition     = length(var.alert_emails) <= 5
+      error_message = "A budget tells at most 5 addresses: name fewer alert_emails, such as a group's, or no monthly_budget."
+    }
+  }
+
   depends_on = [google_project_service.api]
 }

@@ -64,7 +64,8 @@ resource "google_service_account_iam_member" "push" {
 
   service_account_id = google_service_account.caller["subscription:${each.key}"].name
   role               = "roles/iam.serviceAccountTokenCreator"
-  member             = google_project_service_identity.pubsub.member
+  member             = local.pubsub_agent
+  depends_on         = [time_sleep.agents_known]
 }
 
 resource "google_cloud_run_v2_service_iam_member" "invoker" {

@@ -84,9 +84,10 @@ resource "google_pubsub_subscription" "parked" {
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   for_each = local.dead_letter_topics
 
-  topic  = google_pubsub_topic.topic[each.key].id
-  role   = "roles/pubsub.publisher"
-  member = google_project_service_identity.pubsub.member
+  topic      = google_pubsub_topic.topic[each.key].id
+  role       = "roles/pubsub.publisher"
+  member     = local.pubsub_agent
+  depends_on = [time_sleep.agents_known]
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_letters" {
@@ -94,7 +95,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 
   subscription = google_pubsub_subscription.push[each.key].name
   role         = "roles/pubsub.subscriber"
-  member       = google_project_service_identity.pubsub.member
+  member       = local.pubsub_agent
 
   # Another filter replaces the subscription, and the grant goes with the old one.
   lifecycle {

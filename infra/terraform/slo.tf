@@ -132,7 +132,7 @@ resource "google_cloud_run_v2_service_iam_member" "uptime" {
   location = var.region
   name     = module.function["orchestrator"].name
   role     = "roles/run.invoker"
-  member   = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+  member   = local.monitoring_agent
 
-  depends_on = [google_monitoring_uptime_check_config.orchestrator] # the account exists once Monitoring is used
+  depends_on = [time_sleep.agents_known]
 }

@@ -12,6 +12,7 @@ mock_provider "time" {}
 
 variables {
   project_id  = "a-project-with-thirty-letters1"
+  region      = "northamerica-northeast1"
   environment = "staging1"
   roles_file  = "tests/tables/long_names.json"
 }

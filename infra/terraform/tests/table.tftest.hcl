@@ -11,8 +11,12 @@ mock_provider "random" {}
 mock_provider "time" {}
 
 variables {
-  project_id = "mesh-test-1"
-  operators  = ["group:ops@example.com"]
+  project_id  = "mesh-test-1"
+  region      = "europe-west1"
+  environment = "dev"
+  roles_file  = "../roles.json"
+  operators   = ["group:ops@example.com"]
+  callers     = []
 }
 
 run "the_table_and_nothing_else_is_planned" {

@@ -11,7 +11,9 @@ mock_provider "random" {}
 mock_provider "time" {}
 
 variables {
-  project_id = "mesh-test-1"
+  project_id  = "mesh-test-1"
+  environment = "dev"
+  roles_file  = "../roles.json"
 }
 
 run "every_wrong_variable_is_refused" {

@@ -65,7 +65,8 @@ def official(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Kill functions between any two lines, redeliver, and compare the final state."""
-    python(session, "-m", "pytest", "-m", "faults", *session.posargs)
+    whole = [] if session.posargs else IN_PROCESSES
+    python(session, "-m", "pytest", "-m", "faults", *whole, *session.posargs)
 
 
 @nox.session

@@ -75,7 +75,7 @@ class LoopbackServer:
 
     def __init__(self, handler: Handler, port: int = 0, largest_body: int = _LARGEST_BODY) -> None:
         """Listen at once; port 0 takes a free one. Raises OSError if the port is taken."""
-        self._server = _Server((LOOPBACK, port), _connection_class(handler, largest_body))
+        self._server = _Server(port, handler, largest_body)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -109,57 +109,60 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
+    def __init__(self, port: int, handler: Handler, largest_body: int) -> None:
+        self.handler = handler
+        self.largest_body = largest_body
+        super().__init__((LOOPBACK, port), _Connection)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A reader that leaves before its answer is no error of ours."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def _connection_class(handler: Handler, largest_body: int) -> type[BaseHTTPRequestHandler]:
-    class Connection(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # unbuffered writes cost 44 ms a call with keep-alive (delayed ACK)
-        disable_nagle_algorithm = True
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # unbuffered writes cost 44 ms a call with keep-alive (delayed ACK)
+    disable_nagle_algorithm = True
+    server: _Server
 
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent; callers log what they need."""
+    def log_message(self, *_arguments: object) -> None:
+        """Stay silent; callers log what they need."""
 
-        def _answer(self) -> None:
-            reply = _reply_to(handler, self, largest_body)
-            if reply.pieces is not None:
-                with closing(reply.pieces) as pieces:
-                    self._stream(reply, pieces)
-                return
-            self._send_head(reply, "Content-Length", str(len(reply.body)))
-            self.wfile.write(reply.body)
+    def _answer(self) -> None:
+        reply = _reply_to(self.server.handler, self, self.server.largest_body)
+        if reply.pieces is not None:
+            with closing(reply.pieces) as pieces:
+                self._stream(reply, pieces)
+            return
+        self._send_head(reply, "Content-Length", str(len(reply.body)))
+        self.wfile.write(reply.body)
 
-        def _stream(self, reply: Reply, pieces: Pieces) -> None:
-            self.close_connection = True
-            self.connection.settimeout(_STUCK_SECONDS)
-            try:
-                self._send_head(reply, "Connection", "close")
-                piece = reply.body
-                while not _reader_left(self.connection):
-                    self.wfile.write(piece)
-                    self.wfile.flush()
-                    piece = next(pieces)
-            except StopIteration:
-                return
-            except OSError:  # the reader left, or takes nothing any more: what is still buffered has nobody to go to
-                self.wfile = BytesIO()
+    def _stream(self, reply: Reply, pieces: Pieces) -> None:
+        self.close_connection = True
+        self.connection.settimeout(_STUCK_SECONDS)
+        try:
+            self._send_head(reply, "Connection", "close")
+            piece = reply.body
+            while not _reader_left(self.connection):
+                self.wfile.write(piece)
+                self.wfile.flush()
+                piece = next(pieces)
+        except StopIteration:
+            return
+        except OSError:  # the reader left, or takes nothing any more: what is still buffered has nobody to go to
+            self.wfile = BytesIO()
 
-        def _send_head(self, reply: Reply, last_name: str, last_text: str) -> None:
-            self.send_response(reply.status)
-            self.send_header("Content-Type", reply.content_type)
-            self.send_header(last_name, last_text)
-            for name, text in reply.headers.items():
-                self.send_header(name, text)
-            self.end_headers()
+    def _send_head(self, reply: Reply, last_name: str, last_text: str) -> None:
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header(last_name, last_text)
+        for name, text in reply.headers.items():
+            self.send_header(name, text)
+        self.end_headers()
 
-        do_GET = _answer
-        do_POST = _answer
-
-    return Connection
+    do_GET = _answer
+    do_POST = _answer
 
 
 def _reader_left(connection: socket.socket) -> bool:

@@ -19,54 +19,52 @@ Command = Callable[Concatenate[Session, P], int | None]
 _COMMON = "For every command"
 
 
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.", rich_help_panel=_COMMON)]
+_Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        help="A mesh that `login` stored; default: AGENT_MESH_ENV, else local, the local stack.",
+        rich_help_panel=_COMMON,
+    ),
+]
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        help="The orchestrator; default: --env's, else AGENT_MESH_URL, else AGENT_MESH_ENV's.", rich_help_panel=_COMMON
+    ),
+]
+_Audience = Annotated[
+    str | None,
+    typer.Option(
+        help="Audience of the ID token; default: the environment's, else the URL; with AGENT_MESH_URL "
+        "AGENT_MESH_AUDIENCE.",
+        rich_help_panel=_COMMON,
+    ),
+]
+_Identity = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="EMAIL",
+        help="Who to be: locally anybody, on Google Cloud a service account that you may impersonate; default: "
+        "AGENT_MESH_AS, else the environment's.",
+        rich_help_panel=_COMMON,
+    ),
+]
+
+
 def _common_options(
     *,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead.", rich_help_panel=_COMMON)
-    ] = False,
-    environment: Annotated[
-        str | None,
-        typer.Option(
-            "--env",
-            metavar="NAME",
-            help="A mesh that `login` stored; default: AGENT_MESH_ENV, else local, the local stack.",
-            rich_help_panel=_COMMON,
-        ),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The orchestrator; default: --env's, else AGENT_MESH_URL, else AGENT_MESH_ENV's.",
-            rich_help_panel=_COMMON,
-        ),
-    ] = None,
-    audience: Annotated[
-        str | None,
-        typer.Option(
-            help="Audience of the ID token; default: the environment's, else the URL; with AGENT_MESH_URL "
-            "AGENT_MESH_AUDIENCE.",
-            rich_help_panel=_COMMON,
-        ),
-    ] = None,
-    identity: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="EMAIL",
-            help="Who to be: locally anybody, on Google Cloud a service account that you may impersonate; default: "
-            "AGENT_MESH_AS, else the environment's.",
-            rich_help_panel=_COMMON,
-        ),
-    ] = None,
+    json: _Json = False,
+    environment: _Environment = None,
+    url: _Url = None,
+    audience: _Audience = None,
+    identity: _Identity = None,
 ) -> Session:
-    chosen = choose_target(environment, url=url, audience=audience, account=identity)
-    return Session(
-        json=json,
-        url=chosen.url,
-        audience=chosen.audience,
-        identity=chosen.account,
-        environment=chosen.environment,
-    )
+    environment, url, audience, identity = choose_target(environment, url=url, audience=audience, account=identity)
+    return Session(json=json, environment=environment, url=url, audience=audience, identity=identity)
 
 
 def add_command(app: typer.Typer, name: str, command: Command[...], *, addressed: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,11 +24,14 @@ class Storage:
         """Open the file, made if it is not there."""
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._unwritten: dict[str, Stored | None] = {}
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")  # outlives this process, not a power cut
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, wire BLOB NOT NULL) WITHOUT ROWID"
-        )
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._connection.close)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = OFF")  # outlives this process, not a power cut
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, wire BLOB NOT NULL) WITHOUT ROWID"
+            )
+            opened.pop_all()  # it stays open only if it is ours
 
     def load(self) -> Iterator[bytes]:
         """All documents on the wire."""

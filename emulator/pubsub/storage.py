@@ -37,11 +37,14 @@ class Storage:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         self._file = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = NORMAL")
-        self._check_version()
-        for statement in _TABLES:
-            self._file.execute(statement)
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._file.close)
+            self._file.execute("PRAGMA journal_mode = WAL")
+            self._file.execute("PRAGMA synchronous = NORMAL")
+            self._check_version()
+            for statement in _TABLES:
+                self._file.execute(statement)
+            opened.pop_all()  # it stays open only if it is ours
         self._resources: dict[_Key, bytes] = {}
         self._numbers: set[int] = set()
 

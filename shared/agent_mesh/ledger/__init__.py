@@ -1,7 +1,8 @@
 """The ledger's core: a Merkle tree in tiles, signed checkpoints, and receipts that anybody can verify offline.
 
-Everything here is a function of values. It follows RFC 9162 for the tree and its proofs, and C2SP's tlog-tiles,
-signed-note, tlog-checkpoint and tlog-cosignature for what is kept and sent, so that other people's tools can read it.
+Everything here is a function of values; the database stands in `store` and `sequencer`, imported where they are used.
+It follows RFC 9162 for the tree and its proofs, and C2SP's tlog-tiles, signed-note, tlog-checkpoint and
+tlog-cosignature for what is kept and sent, so that other people's tools can read it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from agent_mesh.ledger.checkpoints import Checkpoint, open_checkpoint, parse_checkpoint
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, PayloadDigest, check_payload, parse_entry, to_leaf
 from agent_mesh.ledger.errors import LedgerError
+from agent_mesh.ledger.fsck import Finding, StoredLedger, check_ledger
 from agent_mesh.ledger.growth import Growth, TileReader, grow, nodes_from_leaves, nodes_from_tiles
 from agent_mesh.ledger.keys import KeyKind, VerifierKey, parse_verifier_key
 from agent_mesh.ledger.notes import Note, NoteSignature, parse_note, verify_note
@@ -31,6 +33,7 @@ __all__ = [
     "AuditEntry",
     "Checkpoint",
     "CompactRange",
+    "Finding",
     "Growth",
     "KeyKind",
     "LedgerError",
@@ -41,11 +44,13 @@ __all__ = [
     "PayloadDigest",
     "Receipt",
     "Signer",
+    "StoredLedger",
     "Tile",
     "TileReader",
     "Verified",
     "VerifierKey",
     "WitnessQuorum",
+    "check_ledger",
     "check_payload",
     "consistency_proof",
     "cosign_note",

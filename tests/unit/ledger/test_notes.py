@@ -179,6 +179,11 @@ def test_a_name_that_no_key_may_have_is_refused(name: str) -> None:
         VerifierKey(name, KeyKind.NOTE, bytes(32))
 
 
+def test_a_public_key_of_another_length_is_refused() -> None:
+    with pytest.raises(MalformedKey, match="has 32 bytes, this one 33"):
+        VerifierKey("a", KeyKind.NOTE, bytes(33))
+
+
 def test_a_verifier_key_with_the_id_of_another_is_refused() -> None:
     name, _, key = str(verifier_key(LOG)).split("+", 2)
     with pytest.raises(MalformedKey, match="the line says 00000000"):

@@ -33,6 +33,7 @@ from agent_mesh.ledger import (
 from agent_mesh.ledger import sequencer as sequencing
 from agent_mesh.ledger.bundles import decode_entries, decode_hashes
 from agent_mesh.ledger.errors import TileMissing
+from agent_mesh.ledger.fsck import StoredLedger, check_ledger
 from agent_mesh.ledger.sequencer import Sequencer
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.firestore import FirestoreClient, LostRace
@@ -167,12 +168,19 @@ def test_a_commit_without_an_answer_is_repeated_and_adds_nothing_twice(
     assert stored_ids(store) == [f"evt-{number}" for number in range(5)]
 
 
-def test_a_large_payload_is_kept_beside_the_entry_that_names_its_digest(store: LedgerStore) -> None:
+def test_a_large_payload_is_kept_beside_the_entry_that_names_its_digest(
+    store: LedgerStore, database: FirestoreClient
+) -> None:
     Sequencer(store, SIGNER).append([event("large", {"text": "x" * 200_000})])
     bundle = store.read(Tile(None, 0))
     entry = parse_entry(decode_entries(bundle or b"")[0])
     assert entry.payload_digest is not None
     check_payload(entry, store.payload(entry.payload_digest.sha256))
+    head = store.head()
+    stored = StoredLedger(head.tree, head.checkpoint, store.read, store.payload)
+    assert list(check_ledger(stored, verifier_key(SIGNER))) == []
+    database.collection("ledger").document(f"payload-{entry.payload_digest.sha256}").delete()
+    assert [finding.place for finding in check_ledger(stored, verifier_key(SIGNER))] == ["entry 0"]
 
 
 def test_more_than_a_commit_holds_goes_in_several(store: LedgerStore) -> None:

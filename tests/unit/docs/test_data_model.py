@@ -21,6 +21,10 @@ COLLECTIONS = {
     "budgets": (["budgets/store.py"], set()),
     "agents": (["agents/control.py"], set()),
     "dead": (["deadletters/store.py"], {"__name__"}),
+    "relay_messages": (["relay/history.py"], set()),
+    "relay_keys": (["relay/keys.py"], set()),
+    "relay_topics": (["relay/topic_list.py"], set()),
+    "relay_tickets": (["relay/tickets.py"], set()),
 }
 """Modules whose dict displays are the documents of a collection, and the keys among them that are no fields of it."""
 
@@ -69,4 +73,5 @@ def test_fields_that_may_be_large_are_never_indexed() -> None:
         (each["collectionGroup"], each["fieldPath"]) for each in DECLARED["fieldOverrides"] if not each["indexes"]
     }
     large = {("tasks", "payload"), ("tasks", "result"), ("runs", "result"), ("runs", "progress"), ("dead", "data")}
+    large |= {("relay_messages", "payload")}
     assert large <= exempt

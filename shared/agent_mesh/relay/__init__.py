@@ -1,6 +1,7 @@
 """Live messages by topic: stored in order, fanned out to streams, resumed without a gap or a repeat.
 
-`History` appends a message, `Hub` hands it to the streams of this instance, `Relay` opens a stream that joins both.
+`Appends` puts a message into the `History`, `Hub` hands it to the streams of this instance, `Relay` opens a stream
+that joins both.
 """
 
 from agent_mesh.relay.history import History, Published
@@ -10,9 +11,11 @@ from agent_mesh.relay.replay import GapReason, Replay
 from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, Relay, StreamEvent, StreamLimits
 from agent_mesh.relay.subscriber import EndReason, QueueLimits
 from agent_mesh.relay.tickets import Ticket, Tickets
+from agent_mesh.relay.together import Appends
 from agent_mesh.relay.topics import Topic, TopicPattern, checked_topic, parse_patterns
 
 __all__ = [
+    "Appends",
     "Delivery",
     "Draft",
     "End",

@@ -140,10 +140,19 @@ def test_an_outage_is_told_and_a_key_makes_the_repeat_safe(history: History, moc
     assert [each.message_id for each in history.latest("t").messages] == [again.message_id]
 
 
-def test_large_messages_go_in_several_commits(history: History) -> None:
+def test_large_messages_go_in_several_commits(history: History, mocker: MockerFixture) -> None:
+    commits = mocker.spy(WriteBatch, "commit")
     text = '"' + "x" * 200_000 + '"'
     published = history.append("t", [Draft(text)] * 45)
     assert [each.message_id for each in history.latest("t").messages] == [each.message_id for each in published]
+    assert commits.call_count == 3
+
+
+def test_a_topic_is_listed_once_for_many_messages(history: History, append: Append, mocker: MockerFixture) -> None:
+    listed = mocker.spy(WriteBatch, "set")
+    append("t")
+    append("t")
+    assert listed.call_count == 1
 
 
 def test_a_pattern_finds_the_topics_that_have_messages(history: History, append: Append, clock: HandClock) -> None:

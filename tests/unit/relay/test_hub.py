@@ -57,6 +57,21 @@ def test_what_was_lost_or_overtaken_on_the_way_is_read_from_the_history(hub: Hub
     assert everything(subscriber) == [first, lost, overtaken, last]
 
 
+def test_what_passed_while_nobody_listened_is_no_hole(
+    hub: Hub, history: History, append: Append, mocker: MockerFixture
+) -> None:
+    first, second, third, last = append("t.a", 4)
+    before = hub.subscribe(ONE)
+    hub.publish(first)
+    hub.unsubscribe(before)
+    publish(hub, [second, third])
+    read = mocker.spy(history, "since")
+    subscriber = hub.subscribe(ONE)
+    hub.publish(last)
+    assert everything(subscriber) == [last]
+    assert read.call_count == 0
+
+
 def test_without_the_history_it_goes_on_and_leaves_the_hole_to_be_seen(
     hub: Hub, history: History, append: Append, mocker: MockerFixture
 ) -> None:

@@ -28,10 +28,12 @@ from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.store import TaskFilter, TaskStore
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.relay import History, TopicPattern
 
 ROOT = Path(__file__).resolve().parents[3]
 DECLARED = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
 Order = tuple[tuple[str, str], ...]
+EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", "relay_topics", "relay_tickets")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Stores:
     runs: RunStore
     controls: AgentControls
     dead: DeadLetters
+    messages: History
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -77,6 +80,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         RunStore(database, budgets, clock, 60.0, 30),
         AgentControls(database, clock, 0.0),
         DeadLetters(database, clock, 30),
+        History(database, clock),
     )
 
 
@@ -129,6 +133,16 @@ def held_after(stores: Stores) -> None:
     stores.tasks.reserved_after(task)
 
 
+def read_messages(stores: Stores) -> None:
+    stores.messages.latest("tasks.a")
+    stores.messages.since("tasks.a", 1)
+
+
+def list_topics(stores: Stores) -> None:
+    for pattern in ("**", "tasks.*"):
+        stores.messages.topics(TopicPattern(pattern))
+
+
 QUERIES: dict[str, Callable[[Stores], object]] = {
     "TaskStore.page": list_tasks,
     "TaskStore.due": lambda stores: stores.tasks.due(10),
@@ -138,6 +152,8 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "RunStore.free_abandoned": lambda stores: stores.runs.free_abandoned(10),
     "AgentControls.releasing": lambda stores: stores.controls.releasing(),
     "DeadLetters.page": list_dead,
+    "History._newest": read_messages,
+    "TopicList.matching": list_topics,
 }
 
 
@@ -235,4 +251,4 @@ def querying(owner: ast.ClassDef) -> Iterator[str]:
 
 def test_every_expiring_collection_has_a_ttl_policy() -> None:
     policies = {each["collectionGroup"]: each["fieldPath"] for each in DECLARED["fieldOverrides"] if each.get("ttl")}
-    assert policies == dict.fromkeys(["tasks", "runs", "budgets", "dead"], "expireAt")
+    assert policies == dict.fromkeys(EXPIRING, "expireAt")

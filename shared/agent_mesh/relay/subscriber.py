@@ -1,0 +1,96 @@
+"""One subscriber's queue: bounded by count and bytes, filled by whoever publishes, emptied by the stream's own thread.
+
+A subscriber that does not keep up is ended and its queue freed at once; publishing never waits for anybody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from agent_mesh.relay.messages import Message
+from agent_mesh.relay.topics import TopicPattern
+
+
+class EndReason(StrEnum):
+    """Why a stream ends. Its reader may connect again with the last id, and misses nothing that is kept."""
+
+    SLOW = "slow"
+    """The reader did not keep up."""
+    RECYCLED = "recycled"
+    """The stream was open for long or sent much: it ends before the platform cuts it."""
+    SHUTDOWN = "shutdown"
+    """The instance stops."""
+    UNAVAILABLE = "unavailable"
+    """What was missed cannot be read from the database at the moment."""
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """How much may wait for one subscriber."""
+
+    messages: int = 1000
+    size_bytes: int = 4 * 1024 * 1024
+
+
+DEFAULT_QUEUE_LIMITS: Final = QueueLimits()
+
+
+class Subscriber:
+    """What waits for one stream."""
+
+    def __init__(self, patterns: tuple[TopicPattern, ...], limits: QueueLimits = DEFAULT_QUEUE_LIMITS) -> None:
+        """Take messages on topics that the patterns mean."""
+        self.patterns = patterns
+        self._limits = limits
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: deque[Message] = deque()
+        self._size_bytes = 0
+        self._end: EndReason | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
+    def offer(self, messages: Iterable[Message]) -> bool:
+        """Let messages wait; return False if this subscriber has ended, now or before."""
+        with self._changed:
+            if self._end is not None:
+                return False
+            for message in messages:
+                self._queue.append(message)
+                self._size_bytes += message.size_bytes
+            if len(self._queue) > self._limits.messages or self._size_bytes > self._limits.size_bytes:
+                self._finish(EndReason.SLOW)
+            self._changed.notify()
+            return self._end is None
+
+    def end(self, reason: EndReason) -> None:
+        """End it, if it has not ended: what waits is dropped."""
+        with self._changed:
+            if self._end is None:
+                self._finish(reason)
+                self._changed.notify()
+
+    def take(self, timeout_s: float) -> Message | EndReason | None:
+        """Return the next message, or the reason of the end, or None if nothing came in time."""
+        with self._changed:
+            if not self._queue and self._end is None:
+                self._changed.wait(timeout_s)
+            if self._end is not None:
+                return self._end
+            if not self._queue:
+                return None
+            message = self._queue.popleft()
+            self._size_bytes -= message.size_bytes
+            return message
+
+    def _finish(self, reason: EndReason) -> None:
+        self._end = reason
+        self._queue.clear()
+        self._size_bytes = 0

@@ -6,6 +6,7 @@ from agent_mesh.policy.engine import Engine
 from agent_mesh.policy.errors import BundleRefused, NoAnswer, PolicyError, Refusal
 from agent_mesh.policy.inputs import InputLimits
 from agent_mesh.policy.rego_tests import TestReport, run_tests
+from agent_mesh.policy.rehearsal import rehearse
 
 __all__ = [
     "ACCESS",
@@ -26,5 +27,6 @@ __all__ = [
     "bundle_names",
     "packaged_bundle",
     "read_bundle",
+    "rehearse",
     "run_tests",
 ]

@@ -40,27 +40,14 @@ class Interpreter:
 
     def __init__(self, *, strict: bool = True) -> None:
         """Be strict: an error in a function is an error. Were it undefined, as in OPA, `not` would make it true."""
-        self._strict = strict
-        self._interpreter = self._new()
+        self._interpreter = _quiet()
+        self._interpreter.strict_built_in_errors = strict
 
     def evaluate(self, compiled: Compiled, entrypoint: str, input_text: str) -> JsonValue:
         """Return what the entry point says of an input in JSON; raise `NoAnswer` if it says nothing.
 
-        After any failure the interpreter is replaced: it keeps the input before when it cannot read a new one.
+        An input that cannot be read leaves the one before in place: it is never asked about.
         """
-        try:
-            return self._evaluate(compiled, entrypoint, input_text)
-        except NoAnswer as error:
-            if error.code is not Refusal.UNDEFINED:
-                self._interpreter = self._new()
-            raise
-
-    def _new(self) -> Any:  # noqa: ANN401 - regopy.Interpreter, untyped
-        interpreter = _quiet()
-        interpreter.strict_built_in_errors = self._strict
-        return interpreter
-
-    def _evaluate(self, compiled: Compiled, entrypoint: str, input_text: str) -> JsonValue:
         try:
             self._interpreter.set_input_term(input_text)
             output = self._interpreter.query_bundle_entrypoint(compiled.handle, entrypoint)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent_mesh.policy import Engine, InputLimits, NoAnswer, Refusal, packaged_bundle
+from agent_mesh.policy._rego import Compiled, Interpreter
 
 RULE = "p/allow"
 MakeEngine = Callable[..., Engine]
@@ -205,3 +206,13 @@ def test_a_forgotten_engine_leaves_no_thread() -> None:
     for thread in started:
         thread.join(10)
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_an_input_that_cannot_be_read_is_not_answered_with_the_one_before() -> None:
+    compiled = Compiled({"p.rego": "package p\n\nallow if input.x\n"}, "{}", [RULE])
+    interpreter = Interpreter()
+    assert interpreter.evaluate(compiled, RULE, '{"x": true}') is True
+    with pytest.raises(NoAnswer) as refused:
+        interpreter.evaluate(compiled, RULE, '{"x":')
+    assert refused.value.code is Refusal.FAILED
+    assert interpreter.evaluate(compiled, RULE, '{"x": true}') is True

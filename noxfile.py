@@ -82,6 +82,12 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def policy(session: nox.Session) -> None:
+    """Run the Rego tests of all policy bundles."""
+    python(session, "-m", "agent_mesh.policy", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The tour: starts the local mesh, dispatches tasks, shows what happens."""
     python(session, "examples/demo.py", *session.posargs)

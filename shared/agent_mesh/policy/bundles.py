@@ -1,0 +1,104 @@
+"""Bundles: rules, their tests and a manifest, under one version that is the hash of what decides.
+
+`bundles/<name>/` in this package holds `manifest.json`, the rules in `*.rego`, their tests in `*_test.rego` and, where
+there is any, the base document in `data.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from agent_mesh.contracts.values import canonical_json
+from agent_mesh.policy.errors import BundleRefused, NoAnswer, Refusal
+
+MANIFEST: Final = "manifest.json"
+BASE_DOCUMENT: Final = "data.json"
+TEST_SUFFIX: Final = "_test.rego"
+
+_NAME: Final = r"^[a-z][a-z0-9_]{0,62}$"
+_JSON_OBJECT: Final = TypeAdapter(dict[str, JsonValue])
+
+Entrypoint = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)+$")]
+
+
+class Manifest(BaseModel):
+    """`manifest.json`: what people call this version, and which rule decides what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    release: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="For people; decisions name the hash.")
+    decisions: dict[str, Entrypoint] = Field(description="Entry point by kind of decision, such as `access`.")
+
+
+class Bundle(BaseModel):
+    """One version of a policy, wherever it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=_NAME)
+    manifest: Manifest
+    modules: dict[str, str] = Field(min_length=1, description="Source by file name.")
+    tests: dict[str, str] = {}
+    base_document: dict[str, JsonValue] = Field(default={}, description="What the rules see as `data`.")
+
+    @property
+    def decisions(self) -> dict[str, str]:
+        return self.manifest.decisions
+
+    def entrypoint(self, kind: str) -> str:
+        """Return the rule that decides this kind; raise `NoAnswer` if none does."""
+        try:
+            return self.decisions[kind]
+        except KeyError:
+            message = f"Bundle {self.name} decides nothing of kind {kind!r}."
+            raise NoAnswer(Refusal.UNDEFINED, message) from None
+
+    @property
+    def version(self) -> str:
+        """Return `sha256:` and the hash of what decides; a new test makes no new version."""
+        content: JsonValue = {
+            "name": self.name,
+            "decisions": dict(self.decisions),
+            "modules": dict(self.modules),
+            "data": self.base_document,
+        }
+        return "sha256:" + hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def bundle_names() -> list[str]:
+    """Return the names of the bundles in this package."""
+    return sorted(folder.name for folder in _shelf().iterdir() if folder.joinpath(MANIFEST).is_file())
+
+
+def packaged_bundle(name: str) -> Bundle:
+    """Return a bundle of this package; raise `BundleRefused` if there is none of that name."""
+    if name not in bundle_names():
+        raise BundleRefused(f"There is no bundle {name!r}; there are {', '.join(bundle_names())}.")
+    return read_bundle(name, _shelf().joinpath(name))
+
+
+def read_bundle(name: str, folder: Traversable) -> Bundle:
+    """Return the bundle in a folder; raise `BundleRefused` if it is incomplete or does not fit."""
+    texts = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.is_file()}
+    if MANIFEST not in texts:
+        raise BundleRefused(f"Bundle {name!r} has no {MANIFEST}.")
+    rego = {file: text for file, text in texts.items() if file.endswith(".rego")}
+    try:
+        return Bundle(
+            name=name,
+            manifest=Manifest.model_validate_json(texts[MANIFEST]),
+            modules={file: text for file, text in rego.items() if not file.endswith(TEST_SUFFIX)},
+            tests={file: text for file, text in rego.items() if file.endswith(TEST_SUFFIX)},
+            base_document=_JSON_OBJECT.validate_json(texts.get(BASE_DOCUMENT, "{}")),
+        )
+    except ValidationError as error:
+        raise BundleRefused(f"Bundle {name!r} does not fit: {error}") from error
+
+
+def _shelf() -> Traversable:
+    return files("agent_mesh.policy").joinpath("bundles")

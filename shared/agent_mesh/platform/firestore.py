@@ -20,6 +20,7 @@ from agent_mesh.platform.logs import current_trace
 
 _T = TypeVar("_T")
 _RACE_LIMIT: Final = 16
+_NO_INDEX: Final = "requires an index"
 
 
 class LostRace(Exception):  # it is an event, not a fault: somebody else wrote first
@@ -86,7 +87,10 @@ class FirestoreClient:
 
 @contextmanager
 def firestore_errors() -> Iterator[None]:
-    """Turn the client's errors into ours: `LostRace` for a failed condition, `Unavailable` for an outage."""
+    """Turn the client's errors into ours: `LostRace` for a failed condition, `Unavailable` for an outage.
+
+    A query whose index is not declared is nobody's race but a defect, and stays Google's error.
+    """
     try:
         yield
     except google_errors.AlreadyExists as error:
@@ -94,6 +98,8 @@ def firestore_errors() -> Iterator[None]:
     except google_errors.NotFound as error:
         raise Missing(str(error)) from error
     except (google_errors.Aborted, google_errors.FailedPrecondition) as error:
+        if _NO_INDEX in str(error):
+            raise
         raise LostRace(str(error)) from error
     except (google_errors.ServerError, google_errors.RetryError, google_errors.TooManyRequests) as error:
         detail = "The database cannot be reached at the moment; nothing was lost, ask again."

@@ -22,6 +22,8 @@ from agent_mesh.platform.firestore import (
 )
 from agent_mesh.platform.logs import current_trace
 from agent_mesh.platform.trace import trace_for
+from emulator.embedded import INDEXES
+from emulator.firestore.options import FirestoreOptions
 from emulator.firestore.server import FirestoreServer
 
 
@@ -46,6 +48,15 @@ def test_whoever_writes_what_has_changed_since_loses(database: FirestoreClient) 
     with pytest.raises(LostRace), firestore_errors():
         batch.commit()
     assert document.get().to_dict() == {"n": 2}
+
+
+def test_a_query_without_its_index_is_a_defect_and_no_lost_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FirestoreServer(FirestoreOptions(indexes=INDEXES)) as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
+        things = FirestoreClient("undeclared").collection("things")
+        query = things.where(filter=FieldFilter("a", "==", 1)).order_by("b")
+        with pytest.raises(google_errors.FailedPrecondition, match="requires an index"), firestore_errors():
+            query.get()
 
 
 def test_one_client_serves_a_process(database: FirestoreClient) -> None:

@@ -86,7 +86,8 @@ def test_every_decision_is_listed() -> None:
 
 
 def test_every_session_that_a_page_names_exists() -> None:
-    sessions = set(re.findall(r"^@nox.session(?:\(.*\))?\ndef (\w+)", (ROOT / "noxfile.py").read_text(), flags=re.MULTILINE))
+    noxfile = (ROOT / "noxfile.py").read_text()
+    sessions = set(re.findall(r"^@nox.session(?:\(.*\))?\ndef (\w+)", noxfile, flags=re.MULTILINE))
     named = {
         name
         for page in PAGES

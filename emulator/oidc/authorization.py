@@ -82,7 +82,7 @@ class Authorization:
         return _back(asked, code=self._issue(asked, email))
 
     def exchange(self, request: Request) -> Reply:
-        """Answer the client's server: an ID token for a code, or RFC 6749's error. A code is gone with its first use."""
+        """Answer the client's server: an ID token for a code, or an error. A code is gone with its first use."""
         asked = request.query
         with self._lock:
             grant = self._grants.pop(asked.get("code", ""), None)
@@ -139,7 +139,9 @@ def _on_this_machine(redirect_uri: str) -> bool:
     except ValueError:
         return False
     scheme, local, port, user, fragment = parts
-    return scheme == "http" and local and port is not None and user is None and not fragment and "\\" not in redirect_uri
+    return (
+        scheme == "http" and local and port is not None and user is None and not fragment and "\\" not in redirect_uri
+    )
 
 
 def _back(asked: Mapping[str, str], **answer: str) -> Reply:

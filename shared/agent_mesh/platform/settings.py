@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
@@ -16,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from agent_mesh.contracts.values import MAX_ATTEMPT, MAX_CENTS
 
 _DAY_S: Final = 86_400
+_ORIGIN: Final = re.compile(r"(https?://[A-Za-z0-9.-]+(:\d{1,5})?)?", flags=re.ASCII)
+SHORTEST_SESSION_KEY: Final = 32
 
 
 class SettingsError(Exception):
@@ -97,6 +100,9 @@ class Settings(BaseModel):
 
     callers: CommaList = _env("MESH_CALLERS", "E-mails that may dispatch and see their own tasks.", ())
     operators: CommaList = _env("MESH_OPERATORS", "E-mails that may see every task, pause agents and sweep.", ())
+    viewers: CommaList = _env(
+        "MESH_VIEWERS", "E-mails that may see everything in the dashboard, and change nothing.", ()
+    )
     runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
     trusted_runners: CommaList = _env(
         "MESH_TRUSTED_RUNNERS", "Those of them that reserved the budget before calling: the orchestrator.", ()
@@ -159,6 +165,28 @@ class Settings(BaseModel):
         (),
     )
 
+    dashboard_url: str = _env(
+        "DASHBOARD_URL",
+        "The dashboard's one origin, such as `https://dashboard.example.com`; default: the first of OIDC_AUDIENCE.",
+        "",
+    )
+    sign_in_url: str = _env(
+        "SIGN_IN_URL",
+        "Where browsers sign in: the issuer's authorization endpoint.",
+        "https://accounts.google.com/o/oauth2/v2/auth",
+    )
+    sign_in_token_url: str = _env(
+        "SIGN_IN_TOKEN_URL", "Where codes become ID tokens.", "https://oauth2.googleapis.com/token"
+    )
+    sign_in_client_id: str = _env("SIGN_IN_CLIENT_ID", "The dashboard's OAuth client at the issuer.", "")
+    sign_in_client_secret: str = _env("SIGN_IN_CLIENT_SECRET", "The secret of that client.", "")
+    session_keys: CommaList = _env(
+        "SESSION_KEYS",
+        "Secrets that sign the dashboard's sessions, of at least 32 characters; the first is newest, all are accepted.",
+        (),
+    )
+    session_seconds: float = _env("SESSION_SECONDS", "How long somebody stays signed in.", 28_800.0, ge=1, le=28_800)
+
     @model_validator(mode="after")
     def _verification_stays_on(self) -> Self:
         if self.service and not (self.push_verify and self.results_verify):
@@ -166,6 +194,19 @@ class Settings(BaseModel):
             raise ValueError(message)
         if self.service and self.callback_allowed_hosts:
             message = "CALLBACK_ALLOWED_HOSTS is for development only and must be empty when deployed"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _sessions_are_safe(self) -> Self:
+        if any(len(key) < SHORTEST_SESSION_KEY for key in self.session_keys):
+            message = f"SESSION_KEYS has a key of fewer than {SHORTEST_SESSION_KEY} characters"
+            raise ValueError(message)
+        if not _ORIGIN.fullmatch(self.dashboard_url):
+            message = "DASHBOARD_URL has to be an origin, such as https://dashboard.example.com, without a path"
+            raise ValueError(message)
+        if self.service and self.dashboard_url.startswith("http:"):
+            message = "DASHBOARD_URL has to be https when deployed"
             raise ValueError(message)
         return self
 

@@ -1,0 +1,159 @@
+"""Everything that the mesh knows of one transaction or task: entries of the ledger with receipts, the task, the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
+
+from agent_mesh.agents.control import AgentControls
+from agent_mesh.agents.records import RunRecord
+from agent_mesh.agents.runs import RunStore
+from agent_mesh.budgets import Budgets
+from agent_mesh.contracts.problems import NotFound
+from agent_mesh.contracts.tasks import DeadLetter, Explanation, Task, TaskFault, TimelineEntry
+from agent_mesh.contracts.values import TaskId, Tolerant
+from agent_mesh.deadletters.store import DeadFilter, DeadLetters
+from agent_mesh.dispatch.record import TaskRecord
+from agent_mesh.dispatch.store import TaskStore
+from agent_mesh.dispatch.story import explain, timeline
+from agent_mesh.ledger.reader import LedgerReader, LedgerRecord
+from agent_mesh.ledger.receipts import Receipt
+from agent_mesh.platform.clock import rfc3339
+from agent_mesh.platform.function_parts import FunctionParts
+
+_TASK_ID: Final = TypeAdapter(TaskId)
+
+
+class Record(BaseModel):
+    """One entry of the ledger, and the proof that it is there."""
+
+    index: int
+    id: str
+    event: str
+    actor: str
+    ts: str
+    payload: JsonValue | None = Field(description="Null where the entry has only its digest and it is not kept.")
+    entry: str = Field(description="Canonical JSON whose UTF-8 bytes the tree hashes.")
+    receipt: Receipt | None
+
+
+class Run(Tolerant):
+    """A run, as its agent has claimed it."""
+
+    run_id: str
+    agent: str
+    caller: str
+    state: str
+    attempt: int
+    started_at: str | None
+    finished_at: str | None
+    lease_until: str | None
+    cancel_requested: bool
+    status: str | None
+    cost_cents: int | None
+    error: TaskFault | None
+    last_fault: TaskFault | None
+
+
+class Story(BaseModel):
+    """`GET /api/tx/{id}`. Task, run and dead letter are as their own roles show them, in camelCase."""
+
+    tx_id: str
+    records: list[Record]
+    next_index: int | None = Field(description="`from_index` of the next page of records, if there is one.")
+    task: Task | None
+    timeline: list[TimelineEntry] | None = Field(description="What happened to the task, oldest first.")
+    why: Explanation | None = Field(description="Why the task is where it is, and what comes next.")
+    run: Run | None
+    dead: DeadLetter | None
+
+
+class Stories:
+    """Tells the stories of one mesh."""
+
+    def __init__(self, parts: FunctionParts, ledger: LedgerReader) -> None:
+        """Read from the mesh's database; nothing connects yet."""
+        settings, database, clock = parts.settings, parts.database, parts.clock
+        budgets = Budgets(database, settings.agent_budget_cents)
+        self._ledger = ledger
+        self._clock = clock
+        self._tasks = TaskStore(database, budgets, clock)
+        self._runs = RunStore(database, budgets, clock, settings.lease_seconds, settings.retention_days)
+        self._controls = AgentControls(database, clock, settings.control_staleness_seconds)
+        self._dead_letters = DeadLetters(database, clock, settings.retention_days)
+
+    def tell(self, tx_id: str, from_index: int = 0) -> Story:
+        """Return a story, with the records from `from_index` on.
+
+        Raises:
+            NotFound: nobody knows the id.
+        """
+        page = self._ledger.records_of(tx_id, from_index=from_index)
+        task, run, dead = self._work(tx_id)
+        if not page.records and not from_index and task is None and run is None and dead is None:
+            raise NotFound(f"There is no transaction or task {tx_id}.")
+        now = self._clock.now()
+        return Story(
+            tx_id=tx_id,
+            records=self._records(page.records),
+            next_index=page.next_index,
+            task=task.view(run, now) if task else None,
+            timeline=timeline(task, run, now).events if task else None,
+            why=self._why(task, run, now) if task else None,
+            run=_run(run) if run else None,
+            dead=dead,
+        )
+
+    def _work(self, tx_id: str) -> tuple[TaskRecord | None, RunRecord | None, DeadLetter | None]:
+        """Return task, run and dead letter with this id; most transactions have none."""
+        try:
+            task_id = _TASK_ID.validate_python(tx_id)
+        except ValidationError:
+            return None, None, None
+        letters = self._dead_letters.page(DeadFilter(task_id=task_id), 1)
+        return self._tasks.get(task_id), self._runs.get(task_id), letters[0].view() if letters else None
+
+    def _why(self, task: TaskRecord, run: RunRecord | None, now: float) -> Explanation:
+        return explain(task, run, now, paused=self._controls.state(task.agent).paused)
+
+    def _records(self, records: Sequence[LedgerRecord]) -> list[Record]:
+        return [_record(*each) for each in zip(records, self._ledger.receipts(records), strict=True)]
+
+
+def _record(record: LedgerRecord, receipt: Receipt) -> Record:
+    entry = record.entry
+    payload: JsonValue = entry.payload
+    if payload is None and receipt.payload is not None:
+        payload = json.loads(receipt.payload)
+    return Record(
+        index=record.index,
+        id=entry.id,
+        event=entry.event,
+        actor=entry.actor,
+        ts=entry.ts,
+        payload=payload,
+        entry=record.text,
+        receipt=receipt,
+    )
+
+
+def _run(run: RunRecord) -> Run:
+    outcome = run.outcome
+    return Run(
+        run_id=run.run_id,
+        agent=run.agent,
+        caller=run.caller,
+        state=run.state.value,
+        attempt=run.attempt,
+        started_at=rfc3339(run.started_at) if run.started_at else None,
+        finished_at=rfc3339(run.finished_at) if run.finished_at else None,
+        lease_until=rfc3339(run.lease_until) if run.lease_until else None,
+        cancel_requested=run.cancel_requested,
+        status=outcome.status.value if outcome else None,
+        cost_cents=outcome.cost_cents if outcome else None,
+        error=outcome.error if outcome else None,
+        last_fault=run.last_fault,
+    )

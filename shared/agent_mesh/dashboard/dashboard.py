@@ -1,0 +1,112 @@
+"""The dashboard: everything that it is made of, wired once per process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import flask
+
+from agent_mesh.dashboard._cookies import SignedCookies
+from agent_mesh.dashboard._live import blocks, limits_until
+from agent_mesh.dashboard._sessions import Sessions
+from agent_mesh.dashboard._sign_in import SignIn
+from agent_mesh.dashboard._static import StaticFiles
+from agent_mesh.dashboard._story import Stories
+from agent_mesh.ledger.reader import LedgerReader
+from agent_mesh.ledger.store import LedgerStore
+from agent_mesh.platform.app import Access
+from agent_mesh.platform.function_parts import FunctionParts
+from agent_mesh.platform.oidc import Identity
+from agent_mesh.platform.settings import Settings
+from agent_mesh.relay import History, Hub, Relay, TopicPattern
+
+_ORIGIN: Final = re.compile(r"https?://[^/?#]+")
+EVERYTHING: Final = "**"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at the mesh, and until when (Unix seconds; None where each request has an ID token)."""
+
+    identity: Identity
+    groups: tuple[str, ...]
+    until: int | None
+
+
+class Dashboard:
+    """The capability's public face: what its routes call."""
+
+    def __init__(self, parts: FunctionParts) -> None:
+        """Wire from `parts`; nothing connects yet."""
+        settings, clock = parts.settings, parts.clock
+        self.origin = origin_of(settings)
+        cookies = SignedCookies(settings.session_keys, secure=self.https, clock=clock)
+        self.sessions = Sessions(cookies, settings.session_seconds, clock)
+        self.sign_in = SignIn(settings, self.origin, parts.verifier, cookies, clock)
+        self.static = StaticFiles()
+        self.ledger = LedgerReader(LedgerStore(parts.database))
+        self.stories = Stories(parts, self.ledger)
+        self._settings = settings
+        self._clock = clock
+        self._history = History(parts.database, clock)
+        self._hub = Hub(self._history)
+
+    @property
+    def https(self) -> bool:
+        """Whether browsers reach it over HTTPS: everywhere but on a developer's machine."""
+        return self.origin.startswith("https:")
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The e-mails of those who may look."""
+        return frozenset((*self._settings.operators, *self._settings.viewers))
+
+    @property
+    def access(self) -> Access:
+        """Access for those who are signed in, or send an ID token for this function."""
+        return Access.of(
+            self.allowed,
+            *self._settings.oidc_audiences,
+            otherwise=lambda request: self.sessions.admit(request, self.allowed),
+        )
+
+    def viewer(self, identity: Identity, request: flask.Request) -> Viewer:
+        """Return who looks, as the lists have it now."""
+        email = identity.email.casefold()
+        lists = {"operators": self._settings.operators, "viewers": self._settings.viewers}
+        groups = tuple(name for name, emails in lists.items() if email in {each.casefold() for each in emails})
+        session = None if "Authorization" in request.headers else self.sessions.of(request)
+        return Viewer(identity, groups, session.until if session else None)
+
+    def watch(self, viewer: Viewer, patterns: tuple[TopicPattern, ...], last_event_id: str | None) -> Iterator[bytes]:
+        """Return a live stream as `text/event-stream`; closing it frees what it holds.
+
+        Raises `InvalidRequest` for a made-up id, before anything is opened.
+        """
+        relay = Relay(self._hub, self._history, self._clock, limits_until(viewer.until, self._clock))
+        return blocks(relay.open(patterns, last_event_id), viewer.until, self._clock)
+
+    def elsewhere(self, request: flask.Request) -> str | None:
+        """Return where a page of ours belongs that was asked for by another of our names; None if it is right here.
+
+        Cookies and the issuer's way back are for one origin; every function also has Google's other names for it, and a
+        developer's machine has two.
+        """
+        own = urlsplit(self.origin).netloc
+        if not own or request.host == own or request.host not in self._other_names(own):
+            return None
+        return f"{self.origin}{request.full_path.removesuffix('?')}"
+
+    def _other_names(self, own: str) -> set[str]:
+        loopback = {own.replace("127.0.0.1", "localhost"), own.replace("localhost", "127.0.0.1")}
+        return loopback | {urlsplit(each).netloc for each in self._settings.oidc_audiences}
+
+
+def origin_of(settings: Settings) -> str:
+    """Return the origin of the dashboard's pages; empty where nothing says it."""
+    first = settings.oidc_audiences[0] if settings.oidc_audiences else ""
+    return settings.dashboard_url or (first if _ORIGIN.fullmatch(first) else "")

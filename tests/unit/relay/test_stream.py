@@ -216,7 +216,7 @@ def test_a_stream_over_a_pattern_has_only_the_topics_that_its_reader_may_see(
 def test_what_is_ready_at_once_comes_in_one_batch(relay: Relay, hub: Hub, append: Append) -> None:
     stream = relay.open(ONE)
     batches = stream.batches()
-    assert next(batches) == [Heartbeat(None)]
+    assert [type(event) for event in next(batches)] == [Heartbeat]
     live = append("t.a", 3)
     for message in live:
         hub.publish(message)

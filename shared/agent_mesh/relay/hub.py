@@ -69,6 +69,17 @@ class Hub:
         for subscriber in ended:
             self.unsubscribe(subscriber)
 
+    @property
+    def patterns(self) -> tuple[TopicPattern, ...]:
+        """What somebody listens to."""
+        return tuple(self._by_pattern)
+
+    def last(self, topic: str) -> int | None:
+        """Return the number of the last message of a topic that was handed out, None if it is not known."""
+        lane = self._lanes[hash(topic) % _LANES]
+        with lane.lock:
+            return lane.last(topic)
+
     def presence(self, topic: str) -> int:
         """Return how many subscribers of this instance get the messages of a topic."""
         return len(self._subscribers(topic))

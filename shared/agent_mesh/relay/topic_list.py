@@ -18,6 +18,9 @@ COLLECTION: Final = "relay_topics"
 MATCH_LIMIT: Final = 100
 """Most topics with messages that a pattern may stand for when a stream begins: each is read."""
 
+_SCAN_LIMIT: Final = 1000
+"""Most topics that are looked at for one pattern: `*.x` looks at all there are."""
+
 _LAST_CHARACTER: Final = "\uf8ff"
 _REMEMBERED_LIMIT: Final = 10_000
 
@@ -58,17 +61,33 @@ class TopicList:
         if pattern.prefix:
             query = query.where(filter=FieldFilter("topic", ">=", pattern.prefix))
             query = query.where(filter=FieldFilter("topic", "<", pattern.prefix + _LAST_CHARACTER))
-        now = moment(self._clock.now())
-        found = []
-        with firestore_errors():
-            for snapshot in query.get():
-                if snapshot.get("expireAt") > now and pattern.matches(snapshot.id):
-                    found.append(snapshot.id)
-                if len(found) > MATCH_LIMIT:
-                    raise _too_many(pattern)
+        listed = self._read(query.limit(_SCAN_LIMIT))
+        found = [topic for topic in self._alive(listed) if pattern.matches(topic)]
+        if len(found) > MATCH_LIMIT or len(listed) == _SCAN_LIMIT:
+            raise _too_many(pattern)
         return found
+
+    def page(self, after: str, limit: int) -> list[str]:
+        """Return topics by name, behind the name `after`; fewer than `limit` only where there are no more."""
+        found: list[str] = []
+        while True:
+            query: Any = self._database.collection(COLLECTION).order_by("topic")
+            listed = self._read(query.start_after({"topic": after}).limit(limit))
+            found += self._alive(listed)
+            if len(found) >= limit or len(listed) < limit:
+                return found[:limit]
+            after = listed[-1].id
+
+    @staticmethod
+    def _read(query: Any) -> list[Any]:  # noqa: ANN401  # the client's query type is untyped
+        with firestore_errors():
+            return list(query.get())
+
+    def _alive(self, listed: list[Any]) -> list[str]:
+        now = moment(self._clock.now())
+        return [snapshot.id for snapshot in listed if snapshot.get("expireAt") > now]
 
 
 def _too_many(pattern: TopicPattern) -> InvalidRequest:
-    fault = f"{pattern.text!r} stands for more than {MATCH_LIMIT} topics: name fewer"
+    fault = f"{pattern.text!r} stands for more than {MATCH_LIMIT} topics, or may: name fewer"
     return InvalidRequest(f"topic: {fault}.", errors=[FieldFault(field="topic", message=fault)])

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import flask
 
 from agent_mesh.dashboard._cookies import SignedCookies
-from agent_mesh.dashboard._live import blocks, limits_until
+from agent_mesh.dashboard._live import SessionBlocks, limits_until
 from agent_mesh.dashboard._sessions import Sessions
 from agent_mesh.dashboard._sign_in import SignIn
 from agent_mesh.dashboard._static import StaticFiles
@@ -88,7 +88,7 @@ class Dashboard:
         Raises `InvalidRequest` for a made-up id, before anything is opened.
         """
         relay = Relay(self._hub, self._history, self._clock, limits_until(viewer.until, self._clock))
-        return blocks(relay.open(patterns, last_event_id), viewer.until, self._clock)
+        return SessionBlocks(relay.open(patterns, last_event_id), viewer.until, self._clock)
 
     def elsewhere(self, request: flask.Request) -> str | None:
         """Return where a page of ours belongs that was asked for by another of our names; None if it is right here.

@@ -101,7 +101,10 @@ class Settings(BaseModel):
     callers: CommaList = _env("MESH_CALLERS", "E-mails that may dispatch and see their own tasks.", ())
     operators: CommaList = _env("MESH_OPERATORS", "E-mails that may see every task, pause agents and sweep.", ())
     viewers: CommaList = _env(
-        "MESH_VIEWERS", "E-mails that may see everything in the dashboard, and change nothing.", ()
+        "MESH_VIEWERS", "E-mails that may see everything in the dashboard and the ledger, and change nothing.", ()
+    )
+    auditors: CommaList = _env(
+        "MESH_AUDITORS", "E-mails besides callers and operators that may append to the ledger.", ()
     )
     runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
     trusted_runners: CommaList = _env(
@@ -109,6 +112,7 @@ class Settings(BaseModel):
     )
     task_pushers: CommaList = _env("MESH_TASK_PUSHERS", "Service accounts that push tasks.", ())
     result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
+    event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
     dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
 
     agents: Annotated[dict[str, AgentAddress], BeforeValidator(_parsed)] = _env(
@@ -186,6 +190,20 @@ class Settings(BaseModel):
         (),
     )
     session_seconds: float = _env("SESSION_SECONDS", "How long somebody stays signed in.", 28_800.0, ge=1, le=28_800)
+    ledger_origin: str = _env(
+        "LEDGER_ORIGIN", "Name of the ledger, a URL without its scheme; never another for the same ledger.", ""
+    )
+    ledger_key_file: str = _env(
+        "LEDGER_KEY_FILE", "File of the key that signs checkpoints where LEDGER_KMS_KEY is empty; made if missing.", ""
+    )
+    ledger_commit_seconds: float = _env(
+        "LEDGER_COMMIT_SECONDS",
+        "How far apart two commits of the ledger begin, for each instance; entries wait for theirs.",
+        1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+    )
 
     @model_validator(mode="after")
     def _verification_stays_on(self) -> Self:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import flask
 
+from agent_mesh.contracts.problems import Forbidden
 from agent_mesh.dashboard._cookies import SignedCookies
 from agent_mesh.dashboard._live import SessionBlocks, limits_until
 from agent_mesh.dashboard._sessions import Sessions
@@ -73,6 +74,14 @@ class Dashboard:
             *self._settings.oidc_audiences,
             otherwise=lambda request: self.sessions.admit(request, self.allowed),
         )
+
+    def is_stranger(self, request: flask.Request) -> bool:
+        """Tell whether somebody is signed in who may not look."""
+        try:
+            self.sessions.admit(request, self.allowed)
+        except Forbidden:
+            return True
+        return False
 
     def viewer(self, identity: Identity, request: flask.Request) -> Viewer:
         """Return who looks, as the lists have it now."""

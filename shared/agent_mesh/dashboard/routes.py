@@ -41,6 +41,10 @@ class _FilePath(BaseModel):
     name: str
 
 
+class _PagePath(BaseModel):
+    tx_id: str
+
+
 class _TxPath(BaseModel):
     tx_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
 
@@ -113,7 +117,7 @@ def _page_routes(app: FunctionApp, board: Dashboard) -> None:
         return _page(board)
 
     @app.route("GET", "/tx/<path:tx_id>", access=PUBLIC, answers={200: None}, summary="The page, at one transaction")
-    def transaction_page(path: _TxPath) -> Reply | Content:  # noqa: ARG001  # the page itself reads its address
+    def transaction_page(path: _PagePath) -> Reply | Content:  # noqa: ARG001  # the page itself reads its address
         return _page(board)
 
     @app.route("GET", "/static/<path:name>", access=PUBLIC, answers={200: None}, summary="A file of the page")
@@ -128,6 +132,8 @@ def _sign_in_routes(app: FunctionApp, board: Dashboard) -> None:
         if elsewhere:
             return _see(elsewhere)
         wishes = query.model_dump(include={"prompt", "login_hint"}, exclude_none=True)
+        if board.is_stranger(flask.request):  # without a choice, the issuer would send the same person back
+            wishes.setdefault("prompt", "select_account")
         try:
             return _see(board.sign_in.begin(query.destination, wishes))
         except Unavailable as error:

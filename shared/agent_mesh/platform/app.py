@@ -47,6 +47,7 @@ BODY_LIMIT_BYTES: Final = 2 * 1024 * 1024
 PUSH_BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """A push carries up to 10 MB of message as base64."""
 
+_LIBRARYS_OWN: Final = ("openapi.openapi", "openapi.static")
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
@@ -131,7 +132,14 @@ class _RawJsonRequest(flask.Request):
 
 
 class _LateOpenAPI(OpenAPI):
-    """Describes the routes when the document is first asked for: their schemas are most of the CPU of wiring."""
+    """Describes the routes when the document is first asked for: their schemas are most of the CPU of wiring.
+
+    The library's own start page and files, which nobody needs, are left out: `/` and `/static/` are a role's to have.
+    """
+
+    def add_url_rule(self, rule: str, endpoint: str | None = None, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  # Flask's own
+        if endpoint not in _LIBRARYS_OWN:
+            super().add_url_rule(rule, endpoint, *arguments, **options)
 
     def __init__(self, role: str, **options: Any) -> None:  # noqa: ANN401  # flask-openapi3's own
         self._undescribed: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
@@ -269,6 +277,7 @@ def _openapi(role: str, description: str) -> OpenAPI:
         validation_error_callback=_invalid,
         doc_prefix="",
         doc_url="/openapi.json",
+        static_folder=None,
     )
     app.request_class = _RawJsonRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it

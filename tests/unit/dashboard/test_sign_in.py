@@ -123,7 +123,9 @@ def test_a_sign_in_that_fails_says_so_and_offers_another(dashboard: DashboardInH
     assert not browser.signed_in
 
 
-@pytest.mark.parametrize("query", ["", "state=", "state=%ff%00&code=%00", "state=%ED%A0%80&code=x", "code=x", "error=x"])
+@pytest.mark.parametrize(
+    "query", ["", "state=", "state=%ff%00&code=%00", "state=%ED%A0%80&code=x", "code=x", "error=x"]
+)
 def test_a_made_up_way_back_is_no_500(dashboard: DashboardInHand, query: str) -> None:
     browser = dashboard.browser()
     assert browser.get(f"/auth/callback?{query}").status_code == 400
@@ -299,7 +301,9 @@ def test_another_host_name_changes_nothing_of_the_way_to_the_issuer(dashboard: D
 @pytest.mark.parametrize(
     "missing", [{"sign_in_client_id": ""}, {"sign_in_client_secret": ""}, {"session_keys": ()}, {"oidc_audiences": ()}]
 )
-def test_a_dashboard_without_a_client_says_what_it_lacks(make_dashboard: MakeDashboard, missing: dict[str, str]) -> None:
+def test_a_dashboard_without_a_client_says_what_it_lacks(
+    make_dashboard: MakeDashboard, missing: dict[str, str]
+) -> None:
     page = make_dashboard(**missing).browser().get("/auth/login")
     assert page.status_code == 503
     assert "SIGN_IN_CLIENT_ID" in page.text

@@ -16,6 +16,7 @@ from agent_mesh.dashboard._sign_in import HOME, NotSignedIn, safe_destination
 from agent_mesh.dashboard._static import INDEX
 from agent_mesh.dashboard._story import Story
 from agent_mesh.dashboard.dashboard import Dashboard
+from agent_mesh.ledger.errors import LedgerError
 from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.ledger.tree import MAX_SIZE
 from agent_mesh.platform.app import PUBLIC, Content, FunctionApp, Reply, current_identity
@@ -102,6 +103,7 @@ def dashboard_app(parts: FunctionParts) -> FunctionApp:
     """Return the dashboard's app, wired from `parts`."""
     board = Dashboard(parts)
     app = parts.app("dashboard", "Shows live what happens in the mesh, and proves it.")
+    app.translate(LedgerError, _unreadable)
     app.flask.after_request(lambda response: secured(response, https=board.https))
     _page_routes(app, board)
     _sign_in_routes(app, board)
@@ -208,6 +210,12 @@ def _ledger_routes(app: FunctionApp, board: Dashboard) -> None:
     )
     def consistency(query: _ConsistencyQuery) -> Proof:
         return _proof(board.ledger.consistency(query.old_size, query.new_size))
+
+
+def _unreadable(_error: LedgerError) -> Unavailable:
+    return Unavailable(
+        "The ledger cannot be read as it should be; `agent-mesh ledger fsck` tells what is wrong with it."
+    )
 
 
 def _page(board: Dashboard) -> Reply | Content:

@@ -213,6 +213,15 @@ class FunctionApp:
 
         return register
 
+    def translate(self, kind: type[Exception], told: Callable[[Any], MeshError]) -> None:
+        """Answer with the problem that `told` makes of an error of a capability's own kind, and log that one."""
+
+        def answered(error: Exception) -> flask.Response:
+            log("an error was translated", level=40, kind=type(error).__name__, reason=str(error))
+            return _problem(told(error))
+
+        self.flask.register_error_handler(kind, answered)
+
     def serve(self, request: flask.Request) -> flask.Response:
         """Answer one request of functions-framework's own application."""
         environ = request.environ

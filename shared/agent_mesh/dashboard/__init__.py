@@ -1,0 +1,1 @@
+"""What happens in the mesh, live, on one page."""

@@ -1,0 +1,191 @@
+// One transaction or task: what happened in the order of time, and proof of what stands in the ledger.
+
+import { say } from "./announcer.js";
+import { Problem, signInUrl, transaction } from "./api.js";
+import { button, byId, card, element, facts, setText } from "./dom.js";
+import { explanationView } from "./explanation-view.js";
+import { cents, clockWithMs, day, duration, plural, utc } from "./format.js";
+import { storyPath } from "./place.js";
+import { ProofView } from "./proof-view.js";
+import { storyOf } from "./story.js";
+
+const SOON_MS = 400; // the ledger integrates what has just happened in about half a second
+const LATER_MS = 3000;
+const MOST_AGAIN = 10;
+
+export class StoryView {
+  #proofs;
+  #back;
+  #id = "";
+  #answer = null;
+  #timer = 0;
+  #again = 0;
+  #shown = "";
+  #checks = [];
+  #summary = element("p", { class: "summary", role: "status" });
+
+  // `proofs` checks records; `back()` leads to the list.
+  constructor(proofs, back) {
+    this.#proofs = proofs;
+    this.#back = back;
+  }
+
+  get id() {
+    return this.#id;
+  }
+
+  async show(id) {
+    this.#id = id;
+    this.#answer = null;
+    this.#shown = "";
+    this.#again = 0;
+    byId("story").hidden = false;
+    byId("story").replaceChildren(this.#heading("Looking it up …", id), element("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: 5 }, () => element("i"))));
+    byId("story-title").focus({ preventScroll: true });
+    scrollTo(0, 0);
+    await this.#load();
+  }
+
+  hide() {
+    this.#id = "";
+    clearTimeout(this.#timer);
+    byId("story").hidden = true;
+  }
+
+  // Something was heard about this id: look again, and once more when the ledger has it.
+  heard(rows) {
+    if (!this.#id || !rows.some(({ txId }) => txId === this.#id)) return;
+    this.#again = 0;
+    this.#soon(SOON_MS);
+  }
+
+  #soon(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#load(), ms);
+  }
+
+  async #load(fromIndex = null) {
+    const id = this.#id;
+    try {
+      const answer = await transaction(id, fromIndex);
+      if (id !== this.#id) return;
+      if (fromIndex !== null) answer.records = [...this.#answer.records, ...answer.records];
+      this.#answer = answer;
+      this.#draw();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (id === this.#id && !this.#answer) this.#fail(error);
+    }
+    const waits = this.#answer?.records.some(({ receipt }) => !receipt);
+    if (id === this.#id && waits && this.#again++ < MOST_AGAIN) this.#soon(LATER_MS);
+  }
+
+  #draw() {
+    const text = JSON.stringify(this.#answer);
+    if (text === this.#shown) return; // nothing new: what a reader has opened stays open
+    if (this.#shown) say("There is news of this story");
+    this.#shown = text;
+    const story = storyOf(this.#answer);
+    const records = story.steps.filter(({ record }) => record);
+    this.#checks = [];
+    const list = element("ol", { class: "timeline", "aria-label": "What happened, oldest first" }, story.steps.map((step) => this.#step(step)));
+    const more = this.#answer.next_index ?? null;
+    byId("story").replaceChildren(
+      ...[
+        this.#heading(story.title, this.#id, story),
+        facts(story.facts.map(([name, value]) => [name, shown(value)])),
+        story.why ? whyView(story.why) : null,
+        element("div", { id: "trust", class: "trust" }),
+        records.length ? this.#summary : null,
+        list,
+        records.length ? null : element("p", { class: "soft" }, "The ledger has no entry of it yet."),
+        more === null ? null : button("Show more entries", () => this.#load(more)),
+      ].filter(Boolean),
+    );
+    this.#sumUp(this.#checks);
+    document.title = `${story.outcome ? `${story.outcome} · ` : ""}${story.title} ${this.#id.slice(0, 24)} · Agent Mesh`;
+  }
+
+  #heading(title, id, story = null) {
+    const copied = button("Copy id", async () => say((await copy(id)) ? "Copied" : "This browser does not let the page copy"), { class: "quiet" });
+    return element(
+      "header",
+      { class: "story-head", "data-tone": story?.tone ?? "plain" },
+      button("← Back", () => this.#back(), { class: "quiet" }),
+      element("h1", { id: "story-title", tabindex: "-1" }, title, story?.outcome ? element("span", { class: "badge" }, story.outcome) : null),
+      element("p", { class: "id" }, element("code", {}, id), copied),
+    );
+  }
+
+  #step(step) {
+    const proof = step.record ? new ProofView(step.record.index) : null;
+    if (proof) this.#checks.push(this.#check(step.record, proof));
+    return element(
+      "li",
+      { class: "step", "data-tone": step.tone },
+      element("time", { datetime: utc(step.at), title: utc(step.at) }, Number.isFinite(step.at) ? [element("span", {}, clockWithMs(step.at)), element("span", { class: "soft" }, day(step.at))] : "no time"),
+      element(
+        "div",
+        { class: "what" },
+        element("h2", {}, step.title, step.outcome ? element("span", { class: "badge" }, step.outcome) : null),
+        step.text ? element("p", {}, step.text) : null,
+        facts(step.facts.map(([name, value]) => [name, shown(value)])),
+        step.decision ? explanationView(this.#id) : null,
+        step.json === null ? null : element("details", { class: "raw" }, element("summary", {}, "As it was recorded"), element("pre", { tabindex: "0", "aria-label": "The record as JSON" }, JSON.stringify(step.json, null, 2))),
+        proof?.root ?? null,
+      ),
+    );
+  }
+
+  async #check(record, proof) {
+    const checked = await this.#proofs.check({ ...record, tx_id: this.#id });
+    proof.show(checked);
+    return checked.state;
+  }
+
+  // One sentence for all proofs: who does not open each must still see that one was refused.
+  async #sumUp(checks) {
+    setText(this.#summary, "");
+    this.#summary.removeAttribute("data-proof");
+    const states = await Promise.all(checks);
+    if (checks !== this.#checks) return;
+    const [proved, refused] = ["proved", "refused"].map((state) => states.filter((each) => each === state).length);
+    this.#summary.dataset.proof = refused ? "refused" : proved === states.length ? "proved" : "some";
+    const all = plural(states.length, "ledger entry", "ledger entries");
+    setText(this.#summary, refused ? `Do not rely on this story: the proof of ${refused} of ${all} was refused.` : `${proved} of ${all} proved in this browser.`);
+  }
+
+  #fail(error) {
+    const again = button("Try again", () => this.show(this.#id));
+    const known = {
+      401: () => card("Your session has ended", "Sign in again to see this story.", element("a", { class: "button", href: signInUrl() }, "Sign in")),
+      403: () => card("You may not see this", error.message),
+      404: () => card("Nobody knows this id", ["Neither the ledger nor the orchestrator has anything under it.", "An id is taken as it is written; something that has just happened may need a second."], again),
+      422: () => card("This is no id", error.message),
+    }[error.status];
+    const failed = () => card("It could not be looked up", error.message, again);
+    byId("story").replaceChildren(this.#heading("Not shown", this.#id), (known ?? failed)());
+  }
+}
+
+function whyView({ summary, next, reasons }) {
+  return element("div", { class: "why" }, element("p", {}, element("b", {}, "Why it is here: "), summary), reasons.length ? element("ul", {}, reasons.map((reason) => element("li", {}, reason))) : null, element("p", { class: "soft" }, `Next: ${next}`));
+}
+
+function shown(value) {
+  if (typeof value !== "object" || value === null) return value;
+  if ("cents" in value) return value.cents === null ? "" : cents(value.cents);
+  if ("ms" in value) return duration(value.ms);
+  if ("hash" in value) return value.hash ? element("code", { title: value.hash }, value.hash.length > 24 ? `${value.hash.slice(0, 20)}…` : value.hash) : "";
+  return value.tx ? element("a", { href: storyPath(value.tx), "data-place": true }, value.tx) : "";
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+

@@ -200,9 +200,7 @@ class History:
         found = self._newest(topic, 1)
         return found[-1].number if found else NO_MESSAGE
 
-    def _newest(
-        self, topic: str, limit: int, position: int | None = None, last: int | None = None
-    ) -> list[Message]:
+    def _newest(self, topic: str, limit: int, position: int | None = None, last: int | None = None) -> list[Message]:
         """Return the newest messages from `position` to `last`, oldest first; also those that TTL will delete."""
         query: Any = self._database.collection(COLLECTION).where(filter=FieldFilter("topic", "==", topic))
         if position is not None:

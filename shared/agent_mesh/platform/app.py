@@ -171,6 +171,7 @@ class FunctionApp:
         self._verifier = verifier
         self._events = events
         self._access: dict[str, tuple[Access, int]] = {}
+        self._websockets: list[str] = []
         self.flask = _openapi(role, description)
         self.flask.before_request(self._admit)
         self.flask.register_error_handler(MeshError, _problem)
@@ -221,6 +222,23 @@ class FunctionApp:
             return _problem(told(error))
 
         self.flask.register_error_handler(kind, answered)
+
+    def websocket(self, path: str, *, access: Access = NOBODY) -> Callable[[_View], _View]:
+        """Declare what serves the WebSocket at a path: its view speaks on the socket and returns a `Finished`."""
+
+        def register(view: _View) -> _View:
+            endpoint = view.__name__
+            self.flask.add_url_rule(path, endpoint, view, websocket=True)
+            self._access[endpoint] = (access, BODY_LIMIT_BYTES)
+            self._websockets.append(path)
+            return view
+
+        return register
+
+    def accept_websockets(self, framework: flask.Flask) -> None:
+        """Let functions-framework's own application hand on what asks for a WebSocket: its only rule refuses it."""
+        for path in self._websockets:
+            framework.add_url_rule(path, f"websocket {path}", lambda: self.serve(flask.request), websocket=True)
 
     def serve(self, request: flask.Request) -> flask.Response:
         """Answer one request of functions-framework's own application."""

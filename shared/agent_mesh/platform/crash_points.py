@@ -28,6 +28,8 @@ CRASH_POINTS: Final = (
     "cancel.fenced",
     "sweep.republished",
     "sweep.fenced",
+    "relay.appended",
+    "relay.told",
 )
 """Every crash point, in the order of a task's way. The fault tests stop the process at each."""
 

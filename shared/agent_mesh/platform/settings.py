@@ -114,6 +114,25 @@ class Settings(BaseModel):
     result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
     event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
     dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
+    event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
+
+    relay_allowed_origins: CommaList = _env(
+        "RELAY_ALLOWED_ORIGINS", "Origins whose pages may read streams and buy tickets, such as https://ui.example.", ()
+    )
+    relay_stream_limit: int = _env(
+        "RELAY_STREAM_LIMIT",
+        "Most open streams of one instance. Each holds a thread: THREADS has to be larger.",
+        600,
+        ge=1,
+        le=10_000,
+    )
+    relay_catch_up_seconds: float = _env(
+        "RELAY_CATCH_UP_SECONDS",
+        "How often an instance with streams looks for messages of which nobody told it.",
+        60.0,
+        gt=0,
+        le=_DAY_S,
+    )
 
     agents: Annotated[dict[str, AgentAddress], BeforeValidator(_parsed)] = _env(
         "MESH_AGENTS", "JSON: agent name to {url, audience, maxCostCents}.", {}

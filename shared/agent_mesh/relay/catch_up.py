@@ -6,17 +6,13 @@ between its commit and telling of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Sequence
 
 from agent_mesh.contracts.problems import InvalidRequest
 from agent_mesh.relay.hub import Hub
 from agent_mesh.relay.messages import Message
 from agent_mesh.relay.stream import TopicHistory
 from agent_mesh.relay.topics import TopicPattern
-
-_HANDED_OUT_BYTES: Final = 1024 * 1024
-"""More than this would fill a subscriber's queue: each stream reads it at its own pace then."""
 
 
 def catch_up(hub: Hub, history: TopicHistory) -> None:
@@ -39,9 +35,6 @@ def _listened(patterns: tuple[TopicPattern, ...], history: TopicHistory) -> list
     return list(topics)
 
 
-def _unseen(topic: str, last: int | None, history: TopicHistory) -> Iterator[Message]:
-    """Yield what is to be handed out; the newest alone sends each stream that lacks more to the history."""
-    found = history.latest(topic).messages if last is None else history.since(topic, last).messages
-    if last is None or sum(message.size_bytes for message in found) > _HANDED_OUT_BYTES:
-        found = found[-1:]
-    yield from found
+def _unseen(topic: str, last: int | None, history: TopicHistory) -> Sequence[Message]:
+    """Return what is to be handed out; where the last is not known, the newest sends who lacks more to the history."""
+    return history.latest(topic).messages[-1:] if last is None else history.since(topic, last).messages

@@ -132,9 +132,9 @@ class History:
         """Return the topics with messages that a pattern stands for."""
         return self._topics.matching(pattern)
 
-    def topic_names(self, after: str, limit: int) -> list[str]:
-        """Return the topics that have messages, by name, behind the name `after`."""
-        return self._topics.page(after, limit)
+    def topic_names(self, after: str) -> Iterator[str]:
+        """Yield the topics that have messages, by name, behind the name `after`."""
+        return self._topics.names(after)
 
     def forgets(self, number: int) -> bool:
         """Tell whether messages with this number may have been deleted by now."""

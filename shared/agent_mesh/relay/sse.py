@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from agent_mesh.contracts.values import to_json
-from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, OpenStream, StreamEvent
+from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, StreamEvent
 
 CONTENT_TYPE: Final = "text/event-stream"
 RECONNECT_MS: Final = 1000
@@ -40,10 +40,22 @@ def block(
     return "\n".join(lines) + "\n\n"
 
 
+class Batches(Protocol):
+    """A stream whose events come together where they are ready together."""
+
+    def batches(self) -> Iterator[Sequence[StreamEvent]]:
+        """Yield what is ready at once."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
 class EventBlocks:
     """A stream's bytes: what is ready at once is one piece, and the first tells when to connect again."""
 
-    def __init__(self, stream: OpenStream) -> None:
+    def __init__(self, stream: Batches) -> None:
         """Format this stream; closing it closes the stream."""
         self._stream = stream
         self._pieces = formatted(stream.batches())

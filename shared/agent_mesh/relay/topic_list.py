@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ MATCH_LIMIT: Final = 100
 _SCAN_LIMIT: Final = 1000
 """Most topics that are looked at for one pattern: `*.x` looks at all there are."""
 
+_PAGE: Final = 100
 _LAST_CHARACTER: Final = "\uf8ff"
 _REMEMBERED_LIMIT: Final = 10_000
 
@@ -67,15 +69,14 @@ class TopicList:
             raise _too_many(pattern)
         return found
 
-    def page(self, after: str, limit: int) -> list[str]:
-        """Return topics by name, behind the name `after`; fewer than `limit` only where there are no more."""
-        found: list[str] = []
+    def names(self, after: str) -> Iterator[str]:
+        """Yield topics by name, behind the name `after`, read as they are asked for."""
         while True:
             query: Any = self._database.collection(COLLECTION).order_by("topic")
-            listed = self._read(query.start_after({"topic": after}).limit(limit))
-            found += self._alive(listed)
-            if len(found) >= limit or len(listed) < limit:
-                return found[:limit]
+            listed = self._read(query.start_after({"topic": after}).limit(_PAGE))
+            yield from self._alive(listed)
+            if len(listed) < _PAGE:
+                return
             after = listed[-1].id
 
     @staticmethod

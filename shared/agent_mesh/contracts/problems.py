@@ -8,6 +8,7 @@ MeshError                     code, HTTP status, title; says what was wrong and 
 │   └── TtlExpired        422 the task may no longer run
 ├── Unauthenticated       401 no ID token, or one that does not verify
 ├── Forbidden             403 a valid token of somebody who may not do this
+│   └── PolicyDenied      403 the rules in force deny it
 ├── NotFound              404 no such task, dead letter or path
 │   └── AgentUnknown      404
 ├── MethodNotAllowed      405
@@ -133,6 +134,12 @@ class Forbidden(MeshError):
     """The token is valid and its owner may not do this."""
 
     code, status, title = "forbidden", 403, "This identity may not do this"
+
+
+class PolicyDenied(Forbidden):
+    """The rules in force deny it; the detail names the rule and its reasons."""
+
+    code, title = "policy_denied", "Policy denies this"
 
 
 class NotFound(MeshError):

@@ -52,6 +52,7 @@ _FIELDS: Final = {
     "costCents": "What was charged, in cents.",
     "limitCents": "What the agent may spend, in cents.",
     "percent": "50, 80 or 100.",
+    "policy": "The decision that let the task in or refused it: `ref`, `version`, `digest`, `reasons`; null without.",
     "status": "Status of the task.",
     "traceId": "The task's trace id.",
     "usedCents": "What is reserved or spent of it, in cents.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 from pydantic import JsonValue
@@ -32,7 +33,6 @@ BUNDLE: Final = "mesh"
 """Name of the one bundle that decides for the mesh."""
 
 _LOOK_PATIENCE_S: Final = 2.0
-_PAUSE_AFTER_FAILURE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ActivePolicy:
         self._lock = threading.Lock()
         self._in_force: InForce | None = None
         self._looked_at = 0.0
+        self._failed_at = 0.0
         self._unfit: set[tuple[str, int]] = set()
         """Versions that could not be loaded, with the switch's revision: throwing it again tries again."""
 
@@ -87,8 +88,11 @@ class ActivePolicy:
                 finally:
                     self._lock.release()
             return self._in_force or known
+        asked_at = monotonic()
         with self._lock:
             if self._in_force is None:
+                if self._failed_at > asked_at:  # somebody looked in vain while this one waited
+                    raise _not_known()
                 self._in_force = self._first_look()
             return self._in_force
 
@@ -96,14 +100,12 @@ class ActivePolicy:
         return not 0 <= self._clock.now() - self._looked_at < self._staleness_s
 
     def _first_look(self) -> InForce:
-        now = self._clock.now()
-        if 0 <= now - self._looked_at < _PAUSE_AFTER_FAILURE_S:
-            raise _not_known()
-        self._looked_at = now
+        self._looked_at = self._clock.now()
         try:
             switch = self._switches.read(patience_s=_LOOK_PATIENCE_S)
             policy = self._load(switch.active)
         except (Unavailable, LostRace, BundleRefused) as error:
+            self._failed_at = monotonic()
             log("the policy in force cannot be loaded", level=40, reason=str(error))
             raise _not_known() from error
         return InForce(switch.active, policy, self._shadow(switch, None))

@@ -17,9 +17,9 @@ class AccessIntent(Strict):
     model_config = ConfigDict(alias_generator=None)
 
     tx_id: TxId | None = Field(default=None, description="Given by the mesh when missing.")
-    subject: JsonObject
-    resource: JsonObject
-    context: JsonObject
+    subject: JsonObject = Field(description="Who wants it.")
+    resource: JsonObject = Field(description="What is wanted, and for what.")
+    context: JsonObject = Field(description="The circumstances.")
 
 
 class PolicyAnswer(Tolerant):
@@ -27,11 +27,11 @@ class PolicyAnswer(Tolerant):
 
     model_config = ConfigDict(alias_generator=None)
 
-    tx_id: TxId
-    decision: Literal["allow", "deny"]
+    tx_id: TxId = Field(description="The transaction.")
+    decision: Literal["allow", "deny"] = Field(description="What was decided.")
     obligations: JsonObject = Field(description="What the subject is bound to; empty on a denial.")
     risk_after: float = Field(description="The session's risk from now on.")
-    explanation: str
+    explanation: str = Field(description="The decision in words.")
     policy_ref: str = Field(description="`FILE#RULE` that decided.")
     ts: float = Field(description="Unix seconds at which it was decided.")
     reasons: list[str] = Field(default=[], description="Stable codes of what speaks against it; empty on an allow.")

@@ -45,7 +45,7 @@ class Bundle(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str = Field(pattern=_NAME, description="Name of the bundle; the mesh is decided for by `mesh`.")
-    manifest: Manifest
+    manifest: Manifest = Field(description="What it decides.")
     modules: dict[_FileName, str] = Field(min_length=1, max_length=100, description="Rules by file name.")
     tests: dict[_FileName, str] = Field(
         default={}, max_length=100, description="Their tests by file name, which ends in `_test.rego`."

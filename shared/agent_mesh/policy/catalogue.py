@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import JsonValue
-
 from agent_mesh.contracts.policy import PolicyState, PolicyVersion, PolicyVersionDetail
 from agent_mesh.contracts.problems import Conflict, InvalidRequest, NotFound
 from agent_mesh.platform.clock import rfc3339
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.policy.active import BUNDLE
+from agent_mesh.policy.acts import ACTIVATED, ROLLED_BACK, SHADOWED, UNSHADOWED, tell_thrown, tell_uploaded
 from agent_mesh.policy.bundles import Bundle, packaged_bundle
 from agent_mesh.policy.decisions import ACCESS, DISPATCH
 from agent_mesh.policy.errors import BundleRefused
@@ -79,7 +78,8 @@ class PolicyCatalogue:
             stored = self._versions.put(bundle, tests, by)
         except BundleRefused as refused:
             raise InvalidRequest(str(refused)) from refused
-        self._tell("mesh.policy.uploaded", stored.version, by, rfc3339(stored.uploaded_at), {"tests": tests})
+        tell_uploaded(self._events, stored)
+        self._events.publish_or_fail()
         return _view(stored)
 
     def activate(self, version: str, revision: int | None, by: str) -> PolicyState:
@@ -91,7 +91,7 @@ class PolicyCatalogue:
                 raise InvalidRequest(f"Version {version} does not decide {', '.join(missing)}: nobody could do that.")
             _rehearsed(bundle)
         before = self._switch()
-        return _state(self._throw("mesh.policy.activated", before, before.activated(version), revision, by))
+        return _state(self._throw(ACTIVATED, before, before.activated(version), revision, by))
 
     def roll_back(self, revision: int | None, by: str) -> PolicyState:
         """Bring the version into force that was so before the last activation; raise `Conflict` if there is none.
@@ -102,13 +102,13 @@ class PolicyCatalogue:
         after = before.rolled_back()
         if after.active != PACKAGED:
             _rehearsed(self._uploaded(after.active))
-        return _state(self._throw("mesh.policy.rolled_back", before, after, revision, by))
+        return _state(self._throw(ROLLED_BACK, before, after, revision, by))
 
     def shadow(self, version: str | None, revision: int | None, by: str) -> PolicyState:
         """Compare a version with the one in force, or none. Raises `NotFound` and `Conflict`."""
         if version is not None and version != PACKAGED:
             self._uploaded(version)
-        kind = "mesh.policy.unshadowed" if version is None else "mesh.policy.shadowed"
+        kind = UNSHADOWED if version is None else SHADOWED
         before = self._switch()
         return _state(self._throw(kind, before, before.shadowed(version), revision, by))
 
@@ -120,13 +120,9 @@ class PolicyCatalogue:
             raise Conflict(detail)
         else:
             done = self._switches.throw(before, after, by)
-        facts: dict[str, JsonValue] = {"revision": done.revision, "active": done.active, "shadow": done.shadow}
-        self._tell(kind, BUNDLE, done.changed_by, str(done.revision), facts)
-        return done
-
-    def _tell(self, kind: str, subject: str, by: str, once: str, facts: dict[str, JsonValue]) -> None:
-        self._events.emit(kind, subject, {"actor": by, **facts}, once=once)
+        tell_thrown(self._events, kind, BUNDLE, done)
         self._events.publish_or_fail()
+        return done
 
     def _uploaded(self, version: str) -> Bundle:
         """Return a bundle that every function can read: the packaged one is told apart by its word, not by its hash."""

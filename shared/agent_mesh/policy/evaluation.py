@@ -6,7 +6,7 @@ delivered twice is one event, one message of the relay and one entry of the ledg
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -18,8 +18,7 @@ from agent_mesh.platform.clock import Clock
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.ids import derived_id, fingerprint, random_id
 from agent_mesh.platform.logs import join_trace, log
-from agent_mesh.policy.active import ActivePolicy
-from agent_mesh.policy.decisions import ACCESS, ENGINE_REF, access_answer, access_input
+from agent_mesh.policy.decisions import ACCESS, ENGINE_REF, Decision, access_answer, access_input
 
 REQUESTED: Final = "mesh.access.requested"
 DECIDED: Final = "mesh.access.decided"
@@ -34,10 +33,18 @@ _TX_ID: Final = TypeAdapter(TxId)
 _OBJECT: Final = TypeAdapter(dict[str, JsonValue])
 
 
+class Decides(Protocol):
+    """Whatever decides: the policy in force."""
+
+    def decide(self, kind: str, value: JsonValue) -> Decision:
+        """Return the decision of this kind about an input."""
+        ...
+
+
 class AccessDecisions:
     """Decides intents and tells of it."""
 
-    def __init__(self, policy: ActivePolicy, events: EventLog, clock: Clock) -> None:
+    def __init__(self, policy: Decides, events: EventLog, clock: Clock) -> None:
         """Everything that it decides and tells with is passed in."""
         self._policy = policy
         self._events = events

@@ -72,7 +72,7 @@ class Shadow:
             "kind": decision.kind,
             "digest": decision.digest,
             "in_force": _summary(decision),
-            "shadow": _summary(other),
+            "in_shadow": _summary(other),
             "suppressed": suppressed,
         }
         self._events.emit(DIFFERS, subject, data, once=self._version)

@@ -28,6 +28,7 @@ from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.store import TaskFilter, TaskStore
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.policy.versions import PolicyVersions
 from agent_mesh.relay import History, TopicPattern
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,6 +53,7 @@ class Stores:
     controls: AgentControls
     dead: DeadLetters
     messages: History
+    policies: PolicyVersions
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -81,6 +83,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         AgentControls(database, clock, 0.0),
         DeadLetters(database, clock, 30),
         History(database, clock),
+        PolicyVersions(database, clock),
     )
 
 
@@ -152,6 +155,7 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "RunStore.free_abandoned": lambda stores: stores.runs.free_abandoned(10),
     "AgentControls.releasing": lambda stores: stores.controls.releasing(),
     "DeadLetters.page": list_dead,
+    "PolicyVersions.newest": lambda stores: stores.policies.newest(10),
     "History._newest": read_messages,
     "TopicList.matching": list_topics,
 }

@@ -8,7 +8,8 @@ MeshError                     code, HTTP status, title; says what was wrong and 
 │   └── TtlExpired        422 the task may no longer run
 ├── Unauthenticated       401 no ID token, or one that does not verify
 ├── Forbidden             403 a valid token of somebody who may not do this
-│   └── TopicDenied           policy does not let this caller publish on the topic, or read it
+│   ├── TopicDenied       403 policy does not let this caller publish on the topic, or read it
+│   └── PolicyDenied      403 the rules in force deny it
 ├── NotFound              404 no such task, dead letter or path
 │   └── AgentUnknown      404
 ├── MethodNotAllowed      405
@@ -141,6 +142,12 @@ class TopicDenied(Forbidden):
     """Policy does not let this identity publish on the topic, or read it; the reasons are in the detail."""
 
     code, title = "topic_denied", "Policy does not allow this on the topic"
+
+
+class PolicyDenied(Forbidden):
+    """The rules in force deny it; the detail names the rule and its reasons."""
+
+    code, title = "policy_denied", "Policy denies this"
 
 
 class NotFound(MeshError):

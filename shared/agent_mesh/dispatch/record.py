@@ -10,7 +10,7 @@ from typing import Any
 from agent_mesh.agents.records import RunRecord, RunState
 from agent_mesh.agents.runs import WantedRun
 from agent_mesh.budgets import Reservation
-from agent_mesh.contracts.tasks import CallbackState, Mode, Task, TaskFault, TaskStatus
+from agent_mesh.contracts.tasks import CallbackState, Mode, PolicyMark, Task, TaskFault, TaskStatus
 from agent_mesh.platform.clock import moment, rfc3339
 
 
@@ -44,6 +44,7 @@ class TaskRecord:
     finished_at: datetime | None = None
     result_json: str | None = None
     error: TaskFault | None = None
+    policy: PolicyMark | None = None
     update_time: Any = field(default=None, compare=False)
 
     @property
@@ -103,6 +104,7 @@ class TaskRecord:
             "expireAt": self.expire_at,
             "result": self.result_json,
             "error": self.error.model_dump() if self.error else None,
+            "policy": self.policy.model_dump(exclude_none=True) if self.policy else None,
         }
 
     @classmethod
@@ -136,6 +138,7 @@ class TaskRecord:
             finished_at=fields.get("finishedAt"),
             result_json=fields.get("result"),
             error=TaskFault.model_validate(fields["error"]) if fields.get("error") else None,
+            policy=PolicyMark.model_validate(fields["policy"]) if fields.get("policy") else None,
             update_time=update_time,
         )
 
@@ -163,6 +166,7 @@ class TaskRecord:
             finished_at=rfc3339(self.finished_at) if self.finished_at else None,
             result=json.loads(self.result_json) if self.result_json is not None else None,
             error=self.error,
+            policy=self.policy,
         )
 
 

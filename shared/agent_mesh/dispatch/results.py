@@ -80,7 +80,7 @@ class Results:
 
     def tell(self, task: TaskRecord) -> None:
         """Gather the event of a task's present state."""
-        data = {
+        data: dict[str, JsonValue] = {
             "agent": task.agent,
             "caller": task.caller,
             "status": task.status.value,
@@ -88,6 +88,7 @@ class Results:
             "attempt": task.attempt,
             "traceId": task.trace_id,
             "code": task.error.code if task.error else None,
+            "policy": task.policy.model_dump(include={"ref", "version", "digest", "reasons"}) if task.policy else None,
         }
         self._events.emit(f"mesh.task.{task.status.value}", task.task_id, data)
 

@@ -13,6 +13,7 @@ from agent_mesh.dispatch.routes import orchestrator_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
+from agent_mesh.policy.routes import policy_app
 
 _WHO: Final = (
     "MESH_CALLERS",
@@ -22,6 +23,7 @@ _WHO: Final = (
     "MESH_TASK_PUSHERS",
     "MESH_RESULT_PUSHERS",
     "MESH_DEAD_LETTER_PUSHERS",
+    "MESH_INTENT_PUSHERS",
 )
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
 """An environment in which every allow-list holds its own name: what a route admits then says which lists it uses."""
@@ -76,6 +78,11 @@ def orchestrator() -> Role:
     return _read("orchestrator", orchestrator_app(_parts("orchestrator")))
 
 
+def policy() -> Role:
+    """Return the policy function."""
+    return _read("policy", policy_app(_parts("policy")))
+
+
 def agent() -> Role:
     """Return any agent: all have the same routes, because `agent_mesh.Agent` makes them."""
     example = Agent("agent", parts=_parts("agent"))
@@ -85,6 +92,11 @@ def agent() -> Role:
         return payload
 
     return _read("agent", example.function().app)
+
+
+def every_role() -> tuple[Role, ...]:
+    """Return all roles, the agents last, in the order of the pages."""
+    return orchestrator(), policy(), agent()
 
 
 def _parts(role: str) -> FunctionParts:

@@ -112,7 +112,7 @@ class Settings(BaseModel):
     )
     task_pushers: CommaList = _env("MESH_TASK_PUSHERS", "Service accounts that push tasks.", ())
     result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
-    event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
+    intent_pushers: CommaList = _env("MESH_INTENT_PUSHERS", "Service accounts that push access intents.", ())
     dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
     event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
 
@@ -159,6 +159,13 @@ class Settings(BaseModel):
         "MESH_CONTROL_STALENESS_SECONDS",
         "How old a cached answer to 'is this agent paused?' may be.",
         2.0,
+        ge=0,
+        allow_inf_nan=False,
+    )
+    policy_staleness_seconds: float = _env(
+        "MESH_POLICY_STALENESS_SECONDS",
+        "How old a cached answer to 'which policy is in force?' may be.",
+        10.0,
         ge=0,
         allow_inf_nan=False,
     )

@@ -29,6 +29,7 @@ from agent_mesh.dispatch.store import TaskFilter, TaskStore
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.policy.versions import PolicyVersions
 from agent_mesh.relay import History, TopicPattern
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,7 @@ class Stores:
     dead: DeadLetters
     messages: History
     ledger: LedgerStore
+    policies: PolicyVersions
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -90,6 +92,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         DeadLetters(database, clock, 30),
         History(database, clock),
         LedgerStore(database),
+        PolicyVersions(database, clock),
     )
 
 
@@ -161,6 +164,7 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "RunStore.free_abandoned": lambda stores: stores.runs.free_abandoned(10),
     "AgentControls.releasing": lambda stores: stores.controls.releasing(),
     "DeadLetters.page": list_dead,
+    "PolicyVersions.newest": lambda stores: stores.policies.newest(10),
     "History._newest": read_messages,
     "TopicList.matching": list_topics,
     "LedgerStore.places": lambda stores: stores.ledger.places(["ev_1"]),

@@ -1,34 +1,28 @@
-"""The live stream of somebody who is signed in. It ends when the session does."""
+"""The live stream of somebody who is signed in. Nothing is sent after the session has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 from agent_mesh.contracts.values import to_json
 from agent_mesh.platform.clock import Clock
-from agent_mesh.relay.sse import block, format_event, formatted
-from agent_mesh.relay.stream import DEFAULT_STREAM_LIMITS, End, OpenStream, StreamEvent, StreamLimits
+from agent_mesh.relay.instance import LiveStream
+from agent_mesh.relay.sse import block, formatted
+from agent_mesh.relay.stream import StreamEvent
 
 _SESSION_ENDED: Final = block(data=to_json({"reason": "session_ended"}), event="end").encode()
 
 
-def limits_until(until: float | None, clock: Clock) -> StreamLimits:
-    """Return the limits of a stream that may not last longer than until this moment (Unix seconds)."""
-    if until is None:
-        return DEFAULT_STREAM_LIMITS
-    left = max(0.0, until - clock.now())
-    return replace(DEFAULT_STREAM_LIMITS, recycle_s=min(DEFAULT_STREAM_LIMITS.recycle_s, left))
-
-
 class SessionBlocks:
-    """A stream as `text/event-stream`. What the end of the session cut off says so, as its `end`."""
+    """A stream as `text/event-stream`. Where the session cuts it off its `end` says so: at the next heartbeat."""
 
-    def __init__(self, stream: OpenStream, until: float | None, clock: Clock) -> None:
-        """Format this stream; closing it closes the stream."""
+    def __init__(self, stream: LiveStream, until: int | None, clock: Clock) -> None:
+        """Format this stream, which may last before `until` (Unix seconds); closing it closes the stream."""
         self._stream = stream
-        self._pieces = _pieces(stream, lambda: until is not None and clock.now() >= until)
+        self._until = until
+        self._clock = clock
+        self._pieces = self._formatted()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -41,18 +35,16 @@ class SessionBlocks:
         self._pieces.close()
         self._stream.close()
 
+    def _formatted(self) -> Generator[bytes, None, None]:
+        yield from formatted(self._before_the_end())
+        if self._is_over():
+            yield _SESSION_ENDED
 
-def _pieces(stream: OpenStream, over: Callable[[], bool]) -> Generator[bytes, None, None]:
-    last: list[StreamEvent] = []
+    def _before_the_end(self) -> Iterator[Sequence[StreamEvent]]:
+        for batch in self._stream.batches():
+            if self._is_over():
+                return
+            yield batch
 
-    def before_the_end() -> Iterator[Sequence[StreamEvent]]:
-        for batch in stream.batches():
-            if batch and isinstance(batch[-1], End):
-                last.append(batch[-1])
-                yield batch[:-1]
-            else:
-                yield batch
-
-    yield from formatted(before_the_end())
-    if last:
-        yield _SESSION_ENDED if over() else format_event(last[0])
+    def _is_over(self) -> bool:
+        return self._until is not None and self._clock.now() >= self._until

@@ -21,7 +21,7 @@ from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.dispatch.story import explain, timeline
 from agent_mesh.ledger.reader import LedgerReader, LedgerRecord
 from agent_mesh.ledger.receipts import Receipt
-from agent_mesh.platform.clock import rfc3339
+from agent_mesh.platform.clock import Clock, rfc3339
 from agent_mesh.platform.function_parts import FunctionParts
 
 _TASK_ID: Final = TypeAdapter(TaskId)
@@ -71,19 +71,44 @@ class Story(BaseModel):
     dead: DeadLetter | None
 
 
-class Stories:
-    """Tells the stories of one mesh."""
+class Work:
+    """Tasks, runs and dead letters, by any id: most transactions have none."""
 
-    def __init__(self, parts: FunctionParts, ledger: LedgerReader) -> None:
+    def __init__(self, parts: FunctionParts) -> None:
         """Read from the mesh's database; nothing connects yet."""
         settings, database, clock = parts.settings, parts.database, parts.clock
         budgets = Budgets(database, settings.agent_budget_cents)
-        self._ledger = ledger
-        self._clock = clock
         self._tasks = TaskStore(database, budgets, clock)
         self._runs = RunStore(database, budgets, clock, settings.lease_seconds, settings.retention_days)
         self._controls = AgentControls(database, clock, settings.control_staleness_seconds)
         self._dead_letters = DeadLetters(database, clock, settings.retention_days)
+
+    def task(self, any_id: str) -> TaskRecord | None:
+        """Return the task with this id, None if there is none."""
+        return self._tasks.get(any_id) if _may_name_a_task(any_id) else None
+
+    def run(self, any_id: str) -> RunRecord | None:
+        """Return the run with this id, None if there is none."""
+        return self._runs.get(any_id) if _may_name_a_task(any_id) else None
+
+    def dead(self, any_id: str) -> DeadLetter | None:
+        """Return the newest dead letter of the task with this id, None if there is none."""
+        found = self._dead_letters.page(DeadFilter(task_id=any_id), 1) if _may_name_a_task(any_id) else []
+        return found[0].view() if found else None
+
+    def is_paused(self, agent: str) -> bool:
+        """Return whether an agent gets no more work."""
+        return self._controls.state(agent).paused
+
+
+class Stories:
+    """Tells the stories of one mesh."""
+
+    def __init__(self, ledger: LedgerReader, work: Work, clock: Clock) -> None:
+        """Read from these; nothing connects yet."""
+        self._ledger = ledger
+        self._work = work
+        self._clock = clock
 
     def tell(self, tx_id: str, from_index: int = 0) -> Story:
         """Return a story, with the records from `from_index` on.
@@ -92,7 +117,7 @@ class Stories:
             NotFound: nobody knows the id.
         """
         page = self._ledger.records_of(tx_id, from_index=from_index)
-        task, run, dead = self._work(tx_id)
+        task, run, dead = self._work.task(tx_id), self._work.run(tx_id), self._work.dead(tx_id)
         if not page.records and not from_index and task is None and run is None and dead is None:
             raise NotFound(f"There is no transaction or task {tx_id}.")
         now = self._clock.now()
@@ -107,20 +132,19 @@ class Stories:
             dead=dead,
         )
 
-    def _work(self, tx_id: str) -> tuple[TaskRecord | None, RunRecord | None, DeadLetter | None]:
-        """Return task, run and dead letter with this id; most transactions have none."""
-        try:
-            task_id = _TASK_ID.validate_python(tx_id)
-        except ValidationError:
-            return None, None, None
-        letters = self._dead_letters.page(DeadFilter(task_id=task_id), 1)
-        return self._tasks.get(task_id), self._runs.get(task_id), letters[0].view() if letters else None
-
     def _why(self, task: TaskRecord, run: RunRecord | None, now: float) -> Explanation:
-        return explain(task, run, now, paused=self._controls.state(task.agent).paused)
+        return explain(task, run, now, paused=self._work.is_paused(task.agent))
 
     def _records(self, records: Sequence[LedgerRecord]) -> list[Record]:
         return [_record(*each) for each in zip(records, self._ledger.receipts(records), strict=True)]
+
+
+def _may_name_a_task(any_id: str) -> bool:
+    try:
+        _TASK_ID.validate_python(any_id)
+    except ValidationError:
+        return False
+    return True
 
 
 def _record(record: LedgerRecord, receipt: Receipt) -> Record:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,21 +11,25 @@ import flask
 
 from agent_mesh.contracts.problems import Forbidden
 from agent_mesh.dashboard._cookies import SignedCookies
-from agent_mesh.dashboard._live import SessionBlocks, limits_until
+from agent_mesh.dashboard._explanation import Explanations
+from agent_mesh.dashboard._live import SessionBlocks
 from agent_mesh.dashboard._sessions import Sessions
 from agent_mesh.dashboard._sign_in import SignIn
 from agent_mesh.dashboard._static import StaticFiles
-from agent_mesh.dashboard._story import Stories
+from agent_mesh.dashboard._story import Stories, Work
 from agent_mesh.ledger.reader import LedgerReader
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.app import Access
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.oidc import Identity
 from agent_mesh.platform.settings import Settings
-from agent_mesh.relay import History, Hub, Relay, TopicPattern
+from agent_mesh.platform.websocket import Environ, socket_of
+from agent_mesh.relay.instance import RelayInstance
+from agent_mesh.relay.presence import Patterns
 
 _ORIGIN: Final = re.compile(r"https?://[^/?#]+")
-EVERYTHING: Final = "**"
+_PATTERNS: Final = ("**", "mesh.**", "access.intent")
+"""What a page may want to watch, the widest first."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Dashboard:
         self.sign_in = SignIn(settings, self.origin, parts.verifier, cookies, clock)
         self.static = StaticFiles()
         self.ledger = LedgerReader(LedgerStore(parts.database))
-        self.stories = Stories(parts, self.ledger)
+        work = Work(parts)
+        self.stories = Stories(self.ledger, work, clock)
+        self.explanations = Explanations(parts, self.ledger, work)
+        self.relay = RelayInstance(parts)
         self._settings = settings
         self._clock = clock
-        self._history = History(parts.database, clock)
-        self._hub = Hub(self._history)
 
     @property
     def https(self) -> bool:
@@ -91,13 +95,20 @@ class Dashboard:
         session = None if "Authorization" in request.headers else self.sessions.of(request)
         return Viewer(identity, groups, session.until if session else None)
 
-    def watch(self, viewer: Viewer, patterns: tuple[TopicPattern, ...], last_event_id: str | None) -> Iterator[bytes]:
+    def topics(self, viewer: Viewer) -> list[str]:
+        """Return what somebody may watch, as patterns; policy decides."""
+        may_read = self.relay.permissions.readable(viewer.identity.email)
+        return [pattern for pattern in _PATTERNS if may_read(pattern)]
+
+    def watch(self, viewer: Viewer, patterns: Patterns, last_event_id: str | None, environ: Environ) -> SessionBlocks:
         """Return a live stream as `text/event-stream`; closing it frees what it holds.
 
-        Raises `InvalidRequest` for a made-up id, before anything is opened.
+        Raises `InvalidRequest`, `TopicDenied` and `Unavailable`, and nothing is open then.
         """
-        relay = Relay(self._hub, self._history, self._clock, limits_until(viewer.until, self._clock))
-        return SessionBlocks(relay.open(patterns, last_event_id), viewer.until, self._clock)
+        email = viewer.identity.email
+        self.relay.permissions.require_patterns(email, patterns)
+        stream = self.relay.stream(email, patterns, last_event_id, socket_of(environ))
+        return SessionBlocks(stream, viewer.until, self._clock)
 
     def elsewhere(self, request: flask.Request) -> str | None:
         """Return where a page of ours belongs that was asked for by another of our names; None if it is right here.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent_mesh.contracts.problems import Forbidden, NotFound, Unavailable
 from agent_mesh.contracts.values import UnixSeconds
+from agent_mesh.dashboard._explanation import ExplainedDecision
 from agent_mesh.dashboard._headers import secured
 from agent_mesh.dashboard._notices import notice
 from agent_mesh.dashboard._sign_in import HOME, NotSignedIn, safe_destination
@@ -23,7 +24,6 @@ from agent_mesh.platform.app import PUBLIC, Content, FunctionApp, Reply, current
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.oidc import authorize
 from agent_mesh.relay import parse_patterns
-from agent_mesh.relay.cursors import CURSOR_LIMIT_BYTES
 from agent_mesh.relay.sse import CONTENT_TYPE
 
 _SEE_OTHER: Final = 303
@@ -99,9 +99,9 @@ class Proof(BaseModel):
     proof: list[str] = Field(description="Base64 of 32 bytes each.")
 
 
-def dashboard_app(parts: FunctionParts) -> FunctionApp:
-    """Return the dashboard's app, wired from `parts`."""
-    board = Dashboard(parts)
+def dashboard_app(parts: FunctionParts, board: Dashboard | None = None) -> FunctionApp:
+    """Return the app of a dashboard, of a new one if none is given, wired from `parts`."""
+    board = board or Dashboard(parts)
     app = parts.app("dashboard", "Shows live what happens in the mesh, and proves it.")
     app.translate(LedgerError, _unreadable)
     app.flask.after_request(lambda response: secured(response, https=board.https))
@@ -163,14 +163,14 @@ def _session_routes(app: FunctionApp, board: Dashboard) -> None:
             email=viewer.identity.email,
             signed_in_until=viewer.until,
             groups=list(viewer.groups),
-            topics=["**"],
+            topics=board.topics(viewer),
         )
 
     @app.route("GET", "/api/stream", access=access, answers={200: None}, summary="What happens, live")
     def stream(query: _StreamQuery) -> Content:
         viewer = board.viewer(current_identity(), flask.request)
-        last_event_id = flask.request.headers.get("Last-Event-ID", "")[: CURSOR_LIMIT_BYTES + 1]
-        body = board.watch(viewer, parse_patterns(query.topic), last_event_id or None)
+        position = flask.request.headers.get("Last-Event-ID") or None
+        body = board.watch(viewer, parse_patterns(query.topic), position, flask.request.environ)
         return Content(body, CONTENT_TYPE, headers={"X-Accel-Buffering": "no"})
 
 
@@ -180,6 +180,16 @@ def _story_routes(app: FunctionApp, board: Dashboard) -> None:
     @app.route("GET", "/api/tx/<path:tx_id>", access=access, answers={200: Story}, summary="A transaction's story")
     def transaction(path: _TxPath, query: _StoryQuery) -> Story:
         return board.stories.tell(path.tx_id, query.from_index)
+
+    @app.route(
+        "GET",
+        "/api/tx/<path:tx_id>/explanation",
+        access=access,
+        answers={200: ExplainedDecision},
+        summary="Why policy decided so, rule by rule",
+    )
+    def explanation(path: _TxPath) -> ExplainedDecision:
+        return board.explanations.explain(path.tx_id)
 
 
 def _ledger_routes(app: FunctionApp, board: Dashboard) -> None:

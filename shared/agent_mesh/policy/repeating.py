@@ -28,7 +28,7 @@ class Repeater:
 
     def repeat(self, request: RepeatRequest) -> RepeatAnswer:
         """Return what that version decides today; raise `NotFound` for a version that is not here any more."""
-        decided = self._policy(request.policy_version).decide(request.kind, request.input)
+        decided = self.policy(request.policy_version).decide(request.kind, request.input)
         allow: Literal["allow", "deny"] = "allow" if decided.allow else "deny"
         digest_matches = decided.digest == request.digest
         return RepeatAnswer(
@@ -41,7 +41,8 @@ class Repeater:
             policy_ref=decided.policy_ref,
         )
 
-    def _policy(self, version: str) -> Policy:
+    def policy(self, version: str) -> Policy:
+        """Return the policy of a version; raise `NotFound`, `Conflict` where it cannot be loaded, or `Unavailable`."""
         in_force = self._active.in_force().policy
         if in_force.version == version:
             return in_force

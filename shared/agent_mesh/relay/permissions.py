@@ -44,7 +44,11 @@ class TopicPermissions:
     def __init__(self, policy: Callable[[], Policy], settings: Settings, events: EventLog) -> None:
         """Know groups by the settings' lists; a denial is an event."""
         self._policy = policy
-        self._groups = {"callers": _same_case(settings.callers), "operators": _same_case(settings.operators)}
+        self._groups = {
+            "callers": _same_case(settings.callers),
+            "operators": _same_case(settings.operators),
+            "viewers": _same_case(settings.viewers),
+        }
         self._events = events
         self._lock = threading.Lock()
         self._remembered: OrderedDict[tuple[str, ...], tuple[float, Decision]] = OrderedDict()

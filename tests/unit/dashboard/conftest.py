@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import grpc
 import pytest
 import urllib3
 from flask.testing import FlaskClient
+from google.pubsub_v1 import PublisherClient, Topic
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from werkzeug.test import TestResponse
 
+from agent_mesh.dashboard.dashboard import Dashboard
 from agent_mesh.dashboard.routes import dashboard_app
 from agent_mesh.platform.app import FunctionApp
 from agent_mesh.platform.certificates import CertificateStore
@@ -22,7 +27,7 @@ from agent_mesh.platform.oidc import TokenVerifier
 from agent_mesh.platform.settings import Settings
 from emulator.oidc.issuer import Issuer
 from emulator.oidc.keys import SigningKey
-from tests.conftest import HandClock, RecordingPublisher
+from tests.conftest import CloudAddresses, HandClock, RecordingPublisher
 
 ORIGIN = "http://127.0.0.1:8080"
 OPERATOR = "olga@example.com"
@@ -86,6 +91,7 @@ class DashboardInHand:
     """One dashboard, and what it stands on."""
 
     app: FunctionApp
+    board: Dashboard
     parts: FunctionParts
     issuer: Issuer
     clock: HandClock
@@ -124,15 +130,26 @@ def issuer(issuer_key: SigningKey, clock: HandClock) -> Iterator[Issuer]:
 MakeDashboard = Callable[..., DashboardInHand]
 
 
+@pytest.fixture(scope="session")
+def project(local_cloud: CloudAddresses) -> str:
+    """A project whose Pub/Sub has the topic between instances of the relay."""
+    name = f"dashboard-{secrets.token_hex(4)}"
+    with grpc.insecure_channel(local_cloud.pubsub) as channel:
+        transport = PublisherGrpcTransport(channel=channel)
+        PublisherClient(transport=transport).create_topic(Topic(name=f"projects/{name}/topics/relay"))
+    return name
+
+
 @pytest.fixture
 def make_dashboard(
-    issuer: Issuer, database: FirestoreClient, publisher: RecordingPublisher, clock: HandClock
-) -> MakeDashboard:
+    issuer: Issuer, database: FirestoreClient, publisher: RecordingPublisher, clock: HandClock, project: str
+) -> Iterator[MakeDashboard]:
     """Make a dashboard with other settings than the usual."""
+    boards: list[Dashboard] = []
 
     def make(**changes: Any) -> DashboardInHand:
         given = {
-            "project": "test",
+            "project": project,
             "oidc_issuer": issuer.url,
             "oidc_audiences": (ORIGIN, "http://elsewhere.example.com"),
             "operators": (OPERATOR,),
@@ -147,9 +164,12 @@ def make_dashboard(
         verifier = TokenVerifier(CertificateStore(issuer.certs_url, clock=clock), issuers=[issuer.url], clock=clock)
         events = EventLog(publisher, "projects/test/topics/events", "dashboard", clock)
         parts = FunctionParts(settings, database, publisher, verifier, events, clock)
-        return DashboardInHand(dashboard_app(parts), parts, issuer, clock, publisher)
+        boards.append(Dashboard(parts))
+        return DashboardInHand(dashboard_app(parts, boards[-1]), boards[-1], parts, issuer, clock, publisher)
 
-    return make
+    yield make
+    for board in boards:
+        board.relay.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,26 +84,46 @@ def test_a_stream_is_for_those_who_may_see_the_mesh(dashboard: DashboardInHand) 
 
 
 def test_a_stream_ends_with_its_session_and_says_so(make_dashboard: MakeDashboard) -> None:
-    board = make_dashboard(session_seconds=1)
-    answer = board.viewer().get(EVENTS)
-    threading.Timer(0.5, lambda: board.clock.advance(1)).start()
-    last: dict[str, str] = {}
-    for block in blocks_of(answer):
-        last = block
-    assert last == {"event": "end", "data": '{"reason":"session_ended"}'}
-    assert not board.browser().signed_in
+    board = make_dashboard(session_seconds=60)
+    published(board, "mesh.task.accepted", "one")
+    told = []
+    for block in blocks_of(board.viewer().get(EVENTS)):
+        told.append(block)
+        if "data" in block:
+            board.clock.advance(60)
+            board.board.relay.publish("mesh.task.accepted", Draft.of({"text": "after the end"}))
+    assert told[-1] == {"event": "end", "data": '{"reason":"session_ended"}'}
+    assert "after the end" not in str(told)
+
+
+def test_a_message_reaches_the_stream_as_it_is_published(dashboard: DashboardInHand) -> None:
+    published(dashboard, "mesh.task.accepted", "one")
+    answer = dashboard.viewer().get(EVENTS)
+    blocks = blocks_of(answer)
+    while "data" not in next(blocks):
+        pass
+    dashboard.board.relay.publish("mesh.task.succeeded", Draft.of({"text": "two"}))
+    texts = (block["data"] for block in blocks if "data" in block)
+    assert '"text":"two"' in next(texts)
+    answer.close()
+
+
+def test_a_viewer_may_watch_everything_and_is_told_so(dashboard: DashboardInHand) -> None:
+    for email in (OPERATOR, VIEWER):
+        assert dashboard.viewer(email).get("/api/session").get_json()["topics"] == ["**", "mesh.**", "access.intent"]
 
 
 def test_a_head_request_opens_no_stream(dashboard: DashboardInHand) -> None:
     browser = dashboard.viewer()
     answer = browser.ask("HEAD", EVENTS)
     assert (answer.status_code, answer.data) == (200, b"")
+    answer.close()
+    assert dashboard.board.relay.hub.presence("mesh.task.accepted") == 0
 
 
 def test_streams_of_many_people_end_when_they_leave(dashboard: DashboardInHand) -> None:
     published(dashboard, "mesh.task.accepted", "one")
     browser: Browser = dashboard.viewer()
-    before = threading.active_count()
-    for _ in range(50):
+    for _ in range(20):
         messages(browser.get(EVENTS), 1)
-    assert threading.active_count() <= before + 2
+    assert dashboard.board.relay.hub.presence("mesh.task.accepted") == 0

@@ -2,6 +2,7 @@
 #
 # The mesh's own events are on `mesh.` and below: nobody publishes there but the mesh itself, which asks nobody.
 # `words` are the topic's, for a rule that looks into text makes the engine refuse every text with an escape.
+# Viewers see everything and say nothing.
 # A pattern is asked about as if it were a topic, and then each topic that it means.
 package mesh.relay
 
@@ -33,9 +34,20 @@ calls if {
 	"callers" in input.subject.groups
 }
 
+watches if {
+	is_string(input.subject.id)
+	input.subject.id != ""
+	"viewers" in input.subject.groups
+}
+
 subject_known if operates
 
 subject_known if calls
+
+subject_known if {
+	watches
+	input.action == "subscribe"
+}
 
 of_the_mesh if input.resource.words[0] == "mesh"
 
@@ -47,6 +59,7 @@ reserved if {
 reserved if {
 	of_the_mesh
 	not operates
+	not watches
 }
 
 # The reasons explain and decide nothing: `allow` does not ask them.

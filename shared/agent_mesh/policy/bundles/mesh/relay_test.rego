@@ -29,6 +29,12 @@ test_lets_operators_publish := permits(["operators"], "publish", "access.intent"
 
 test_lets_operators_read_the_meshs_events := permits(["callers", "operators"], "subscribe", "mesh.**")
 
+test_lets_viewers_read_the_meshs_events := permits(["viewers"], "subscribe", "mesh.**")
+
+test_lets_viewers_read_everything := permits(["viewers"], "subscribe", "**")
+
+test_lets_no_viewer_publish := refuses(["viewers"], "publish", "access.intent", "subject_in_no_group")
+
 test_keeps_the_meshs_events_from_callers := refuses(["callers"], "subscribe", "mesh.**", "topic_reserved_for_the_mesh")
 
 test_keeps_one_event_of_the_mesh_from_callers := refuses(

@@ -119,7 +119,23 @@ class LedgerReader:
         Raises:
             NotFound: the ledger has no such entry.
         """
-        return self._record(index, self._store.head().tree.end)
+        return self.records([index])[0]
+
+    def records(self, indices: Sequence[int]) -> list[LedgerRecord]:
+        """Return the entries at these indices, in that order; each bundle is read once.
+
+        Raises:
+            NotFound: the ledger has no such entry.
+        """
+        size = self._store.head().tree.end
+        bundles: dict[int, list[bytes]] = {}
+        for index in indices:
+            if not 0 <= index < size:
+                raise NotFound(f"There is no entry {index} in a ledger of {size}.")
+            number = index // TILE_WIDTH
+            if number not in bundles:
+                bundles[number] = decode_entries(self._existing(Tile(None, number)))
+        return [_record(index, bundles[index // TILE_WIDTH][index % TILE_WIDTH]) for index in indices]
 
     def receipt(self, index: int) -> Receipt:
         """Return the receipt of the entry at `index`, under the newest checkpoint.
@@ -127,8 +143,7 @@ class LedgerReader:
         Raises:
             NotFound: the ledger has no such entry.
         """
-        head, _ = self._signed_head()
-        return self.receipts([self._record(index, head.tree.end)])[0]
+        return self.receipts(self.records([index]))[0]
 
     def receipts(self, records: Sequence[LedgerRecord]) -> list[Receipt]:
         """Return a receipt for each record, all under one checkpoint, the newest.
@@ -180,15 +195,6 @@ class LedgerReader:
         if head.checkpoint is None:
             raise NotFound("The ledger has no entries yet, and so no checkpoint.")
         return head, parse_note(head.checkpoint)
-
-    def _record(self, index: int, size: int) -> LedgerRecord:
-        if not 0 <= index < size:
-            raise NotFound(f"There is no entry {index} in a ledger of {size}.")
-        number, offset = divmod(index, TILE_WIDTH)
-        leaves = decode_entries(self._existing(Tile(None, number)))
-        if offset >= len(leaves):
-            raise TileMissing(f"entry {index} is not in its bundle")
-        return _record(index, leaves[offset])
 
     def _receipt(self, record: LedgerRecord, size: int, nodes: NodeReader, checkpoint: Note) -> Receipt:
         if record.index >= size:

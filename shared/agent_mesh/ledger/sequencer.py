@@ -61,13 +61,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Committed:
-    """What one commit came to. `checkpoint` is the tree's after it; `added` is 0 where every entry was there before."""
+    """What one commit came to; `checkpoint` is the tree's after it."""
 
     places: Mapping[str, int]
-    added: int
+    added: Mapping[str, LedgerLeaf]
+    """What was not there before, by its id."""
+
     checkpoint: Checkpoint
-    note: Note | None
-    """The checkpoint as it was signed; None in a ledger without entries."""
+    note: Note
+    """The checkpoint as it was signed."""
 
     nodes: NodeReader
     """Reads that tree, for proofs; safe for threads."""
@@ -113,6 +115,8 @@ class Sequencer:
     def commit(self, candidates: Sequence[Candidate]) -> Committed:
         """Give each candidate its place, in one commit; one whose id is there already keeps the place that it has.
 
+        There has to be at least one.
+
         Raises:
             Unavailable: the database is out of reach, or too many append at once.
             HeadRefused, TileMissing, Malformed: what is stored was changed; nothing is signed on top of it.
@@ -134,12 +138,12 @@ class Sequencer:
         if fresh:
             self._write(head, fresh)
             places |= {entry_id: head.tree.end + at for at, entry_id in enumerate(fresh)}
-        return self._committed(places, len(fresh), self._head or head)
+        return self._committed(places, fresh, self._head or head)
 
-    def _committed(self, places: Mapping[str, int], added: int, head: Head) -> Committed:
+    def _committed(self, places: Mapping[str, int], added: Mapping[str, LedgerLeaf], head: Head) -> Committed:
         checkpoint = Checkpoint(self._signer.name, head.tree.end, head.tree.root)
-        note = parse_note(head.checkpoint) if head.checkpoint else None
-        return Committed(places, added, checkpoint, note, nodes_from_tiles(head.tree.end, self._read))
+        nodes = nodes_from_tiles(head.tree.end, self._read)
+        return Committed(places, added, checkpoint, parse_note(head.checkpoint or ""), nodes)
 
     def _places(self, candidates: Mapping[str, Candidate]) -> dict[str, int]:
         """Return where those candidates stand that are in the ledger."""

@@ -103,9 +103,6 @@ class Settings(BaseModel):
     viewers: CommaList = _env(
         "MESH_VIEWERS", "E-mails that may see everything in the dashboard and the ledger, and change nothing.", ()
     )
-    auditors: CommaList = _env(
-        "MESH_AUDITORS", "E-mails besides callers and operators that may append to the ledger.", ()
-    )
     runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
     trusted_runners: CommaList = _env(
         "MESH_TRUSTED_RUNNERS", "Those of them that reserved the budget before calling: the orchestrator.", ()

@@ -32,22 +32,22 @@ _ASKED: Final = ("subject", "resource", "context")
 class ExplainedAnswer(BaseModel):
     """The decision, made again; nothing was recorded."""
 
-    tx_id: str
+    tx_id: str = Field(description="The transaction or task.")
     kind: str = Field(description="`access`, or `dispatch` for a task.")
     decision: str = Field(description="`allow` or `deny`.")
-    reasons: list[str]
-    obligations: dict[str, JsonValue]
-    risk_after: float | None
-    explanation: str
-    policy_ref: str
-    policy_version: str
-    digest: str
+    reasons: list[str] = Field(description="Stable codes of what speaks against it; empty on an allow.")
+    obligations: dict[str, JsonValue] = Field(description="What the subject is bound to; empty on a denial.")
+    risk_after: float | None = Field(description="The session's risk from then on, where a rule says it.")
+    explanation: str = Field(description="The decision in words.")
+    policy_ref: str = Field(description="`FILE#RULE` that decided.")
+    policy_version: str = Field(description="Hash of the rules that decided.")
+    digest: str = Field(description="Hash of version, kind of decision and input.")
 
 
 class ExplainedDecision(BaseModel):
     """The same as `POST /evaluate/explain` gives: the decision, and every rule that it may depend on."""
 
-    answer: ExplainedAnswer
+    answer: ExplainedAnswer = Field(description="What was decided.")
     rules: list[TriedRule] = Field(description="In the order of files and lines.")
     complete: bool = Field(description="False where time ran out, or the parts do not add up to the decision.")
 

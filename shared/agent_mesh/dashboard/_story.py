@@ -27,48 +27,48 @@ from agent_mesh.platform.function_parts import FunctionParts
 _TASK_ID: Final = TypeAdapter(TaskId)
 
 
-class Record(BaseModel):
+class StoryRecord(BaseModel):
     """One entry of the ledger, and the proof that it is there."""
 
-    index: int
-    id: str
-    event: str
-    actor: str
-    ts: str
+    index: int = Field(description="Place in the ledger; the first is 0.")
+    id: str = Field(description="Id of the event that it tells of.")
+    event: str = Field(description="Kind of event.")
+    actor: str = Field(description="Who did it.")
+    ts: str = Field(description="RFC 3339, UTC: when it arrived at the ledger.")
     payload: JsonValue | None = Field(description="Null where the entry has only its digest and it is not kept.")
     entry: str = Field(description="Canonical JSON whose UTF-8 bytes the tree hashes.")
-    receipt: Receipt | None
+    receipt: Receipt | None = Field(description="Proves it without asking anybody.")
 
 
-class Run(Tolerant):
+class RunView(Tolerant):
     """A run, as its agent has claimed it."""
 
-    run_id: str
-    agent: str
-    caller: str
-    state: str
-    attempt: int
-    started_at: str | None
-    finished_at: str | None
-    lease_until: str | None
-    cancel_requested: bool
-    status: str | None
-    cost_cents: int | None
-    error: TaskFault | None
-    last_fault: TaskFault | None
+    run_id: str = Field(description="The task's id, or the run's own.")
+    agent: str = Field(description="Name of the agent.")
+    caller: str = Field(description="Who called the agent directly; empty for a task.")
+    state: str = Field(description="`running`, `waiting`, `parked` or `finished`.")
+    attempt: int = Field(description="Number of the attempt, from 1.")
+    started_at: str | None = Field(description="RFC 3339, UTC.")
+    finished_at: str | None = Field(description="RFC 3339, UTC.")
+    lease_until: str | None = Field(description="When it counts as crashed without a sign of life: RFC 3339, UTC.")
+    cancel_requested: bool = Field(description="Whether its handler was asked to stop.")
+    status: str | None = Field(description="How it ended.")
+    cost_cents: int | None = Field(description="What it cost, in cents.")
+    error: TaskFault | None = Field(description="Why it failed.")
+    last_fault: TaskFault | None = Field(description="Why its last attempt failed.")
 
 
 class Story(BaseModel):
     """`GET /api/tx/{id}`. Task, run and dead letter are as their own roles show them, in camelCase."""
 
-    tx_id: str
-    records: list[Record]
+    tx_id: str = Field(description="The id that was asked for: of a transaction, a task or a run.")
+    records: list[StoryRecord] = Field(description="Its entries in the ledger, in their order.")
     next_index: int | None = Field(description="`from_index` of the next page of records, if there is one.")
-    task: Task | None
+    task: Task | None = Field(description="The task with this id.")
     timeline: list[TimelineEntry] | None = Field(description="What happened to the task, oldest first.")
     why: Explanation | None = Field(description="Why the task is where it is, and what comes next.")
-    run: Run | None
-    dead: DeadLetter | None
+    run: RunView | None = Field(description="The run with this id.")
+    dead: DeadLetter | None = Field(description="The task's newest dead letter.")
 
 
 class Work:
@@ -135,7 +135,7 @@ class Stories:
     def _why(self, task: TaskRecord, run: RunRecord | None, now: float) -> Explanation:
         return explain(task, run, now, paused=self._work.is_paused(task.agent))
 
-    def _records(self, records: Sequence[LedgerRecord]) -> list[Record]:
+    def _records(self, records: Sequence[LedgerRecord]) -> list[StoryRecord]:
         return [_record(*each) for each in zip(records, self._ledger.receipts(records), strict=True)]
 
 
@@ -147,12 +147,12 @@ def _may_name_a_task(any_id: str) -> bool:
     return True
 
 
-def _record(record: LedgerRecord, receipt: Receipt) -> Record:
+def _record(record: LedgerRecord, receipt: Receipt) -> StoryRecord:
     entry = record.entry
     payload: JsonValue = entry.payload
     if payload is None and receipt.payload is not None:
         payload = json.loads(receipt.payload)
-    return Record(
+    return StoryRecord(
         index=record.index,
         id=entry.id,
         event=entry.event,
@@ -164,9 +164,9 @@ def _record(record: LedgerRecord, receipt: Receipt) -> Record:
     )
 
 
-def _run(run: RunRecord) -> Run:
+def _run(run: RunRecord) -> RunView:
     outcome = run.outcome
-    return Run(
+    return RunView(
         run_id=run.run_id,
         agent=run.agent,
         caller=run.caller,

@@ -17,6 +17,7 @@ from agent_mesh.dashboard._sign_in import HOME, NotSignedIn, safe_destination
 from agent_mesh.dashboard._static import INDEX
 from agent_mesh.dashboard._story import Story
 from agent_mesh.dashboard.dashboard import Dashboard
+from agent_mesh.ledger.answers import ProofAnswer
 from agent_mesh.ledger.errors import LedgerError
 from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.ledger.tree import MAX_SIZE
@@ -51,9 +52,15 @@ class _TxPath(BaseModel):
 
 
 class _LoginQuery(_Query):
-    destination: Annotated[str, Field(max_length=2000, alias="next")] = HOME
-    prompt: Literal["none", "select_account"] | None = None
-    login_hint: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    destination: Annotated[str, Field(max_length=2000, alias="next", description="Path of ours to come back to.")] = (
+        HOME
+    )
+    prompt: Literal["none", "select_account"] | None = Field(
+        default=None, description="The issuer's own: ask nothing, or let the person choose the account."
+    )
+    login_hint: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None, description="The issuer's own: e-mail of the account that is meant."
+    )
 
 
 class _CallbackQuery(BaseModel):
@@ -61,9 +68,9 @@ class _CallbackQuery(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    state: Annotated[str, Field(max_length=200)] = ""
-    code: Annotated[str, Field(max_length=2000)] = ""
-    error: Annotated[str, Field(max_length=200)] = ""
+    state: Annotated[str, Field(max_length=200, description="What the browser was sent with.")] = ""
+    code: Annotated[str, Field(max_length=2000, description="Becomes an ID token, once.")] = ""
+    error: Annotated[str, Field(max_length=200, description="Why there is no code.")] = ""
 
 
 class _StreamQuery(_Query):
@@ -71,32 +78,26 @@ class _StreamQuery(_Query):
 
 
 class _StoryQuery(_Query):
-    from_index: _Index = 0
+    from_index: Annotated[_Index, Field(description="`next_index` of the page of records before.")] = 0
 
 
 class _InclusionQuery(_Query):
-    index: _Index
-    size: _Size | None = None
+    index: Annotated[_Index, Field(description="Place of the entry; the first is 0.")]
+    size: Annotated[_Size | None, Field(description="Entries of the tree; default: all.")] = None
 
 
 class _ConsistencyQuery(_Query):
-    old_size: Annotated[_Size, Field(alias="from")]
-    new_size: Annotated[_Size | None, Field(alias="to")] = None
+    old_size: Annotated[_Size, Field(alias="from", description="Entries of the older tree, at least 1.")]
+    new_size: Annotated[_Size | None, Field(alias="to", description="Entries of the newer; default: all.")] = None
 
 
 class SessionView(BaseModel):
     """Who looks at the mesh."""
 
-    email: str
+    email: str = Field(description="E-mail of who looks.")
     signed_in_until: UnixSeconds | None = Field(description="Unix seconds; left out where the request has an ID token.")
-    groups: list[str]
+    groups: list[str] = Field(description="`operators`, `viewers`, or both.")
     topics: list[str] = Field(description="Patterns of topics that this person may watch.")
-
-
-class Proof(BaseModel):
-    """A proof of RFC 9162."""
-
-    proof: list[str] = Field(description="Base64 of 32 bytes each.")
 
 
 def dashboard_app(parts: FunctionParts, board: Dashboard | None = None) -> FunctionApp:
@@ -206,19 +207,23 @@ def _ledger_routes(app: FunctionApp, board: Dashboard) -> None:
         return Content(f"{board.ledger.key()}\n".encode(), _TEXT)
 
     @app.route(
-        "GET", "/api/ledger/proof/inclusion", access=access, answers={200: Proof}, summary="An entry is in the ledger"
+        "GET",
+        "/api/ledger/proof/inclusion",
+        access=access,
+        answers={200: ProofAnswer},
+        summary="An entry is in the ledger",
     )
-    def inclusion(query: _InclusionQuery) -> Proof:
+    def inclusion(query: _InclusionQuery) -> ProofAnswer:
         return _proof(board.ledger.inclusion(query.index, query.size))
 
     @app.route(
         "GET",
         "/api/ledger/proof/consistency",
         access=access,
-        answers={200: Proof},
+        answers={200: ProofAnswer},
         summary="The ledger has only grown",
     )
-    def consistency(query: _ConsistencyQuery) -> Proof:
+    def consistency(query: _ConsistencyQuery) -> ProofAnswer:
         return _proof(board.ledger.consistency(query.old_size, query.new_size))
 
 
@@ -269,8 +274,8 @@ def _from_own_page(board: Dashboard) -> bool:
     return headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
 
 
-def _proof(hashes: list[bytes]) -> Proof:
-    return Proof(proof=[encode_base64(each) for each in hashes])
+def _proof(hashes: list[bytes]) -> ProofAnswer:
+    return ProofAnswer(proof=[encode_base64(each) for each in hashes])
 
 
 def _see(location: str) -> Reply:

@@ -26,12 +26,17 @@ field. A body may have {limit} MiB unless the route says otherwise. Answers leav
 field that may be left out.
 """
 
-_TITLES: Final = {"orchestrator": "orchestrator", "policy": "policy", "agent": "agents"}
+_TITLES: Final = {"orchestrator": "orchestrator", "policy": "policy", "dashboard": "dashboard", "agent": "agents"}
 
 _WORDS: Final = {
     "orchestrator": "Takes tasks, sends them to agents, settles their results.",
     "policy": """\
 Decides access intents, and keeps the versions of the rules by which every role decides. Its JSON is snake_case.""",
+    "dashboard": """\
+One page, and what stands in it. Pages are for everybody and empty; `/api/` is for those who are signed in ([decision
+0021](decisions/0021-sign-in-without-stored-sessions.md)) or send an ID token for this function. `/api/stream` is a
+stream like the relay's `/subscribe`, of what its reader may see; with a session it ends when that does, by `event: end`
+with the reason `session_ended`.""",
     "agent": """\
 Every agent function has these routes: `agent_light`, `digest`, and yours. Callers normally dispatch to the
 orchestrator, which calls `/run` in HTTP mode.""",

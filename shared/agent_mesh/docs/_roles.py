@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, JsonValue
 
 from agent_mesh.agents.sdk import Agent
+from agent_mesh.dashboard.routes import dashboard_app
 from agent_mesh.dispatch.routes import orchestrator_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
@@ -18,6 +20,7 @@ from agent_mesh.policy.routes import policy_app
 _WHO: Final = (
     "MESH_CALLERS",
     "MESH_OPERATORS",
+    "MESH_VIEWERS",
     "MESH_RUNNERS",
     "MESH_TRUSTED_RUNNERS",
     "MESH_TASK_PUSHERS",
@@ -25,6 +28,7 @@ _WHO: Final = (
     "MESH_DEAD_LETTER_PUSHERS",
     "MESH_INTENT_PUSHERS",
 )
+_CONVERTED: Final = re.compile(r"<(?:path:)?(\w+)>")
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
 """An environment in which every allow-list holds its own name: what a route admits then says which lists it uses."""
 
@@ -61,7 +65,7 @@ class _NotingApp(FunctionApp):
     ) -> Callable[[Any], Any]:
         """Note the route, then declare it."""
         notes = self.__dict__.setdefault("noted", _Noted())
-        key = (method, path.replace("<", "{").replace(">", "}"))
+        key = (method, _CONVERTED.sub(r"{\1}", path))
         notes.access[key], notes.body_limit[key] = access, body_limit
         return super().route(
             method, path, access=access, answers=answers, summary=summary, body_limit=body_limit, name=name
@@ -83,6 +87,11 @@ def policy() -> Role:
     return _read("policy", policy_app(_parts("policy")))
 
 
+def dashboard() -> Role:
+    """Return the dashboard."""
+    return _read("dashboard", dashboard_app(_parts("dashboard")))
+
+
 def agent() -> Role:
     """Return any agent: all have the same routes, because `agent_mesh.Agent` makes them."""
     example = Agent("agent", parts=_parts("agent"))
@@ -96,7 +105,7 @@ def agent() -> Role:
 
 def every_role() -> tuple[Role, ...]:
     """Return all roles, the agents last, in the order of the pages."""
-    return orchestrator(), policy(), agent()
+    return orchestrator(), policy(), dashboard(), agent()
 
 
 def _parts(role: str) -> FunctionParts:

@@ -48,7 +48,7 @@ run "the_table_and_nothing_else_is_planned" {
   }
   assert {
     condition = toset(keys(google_cloud_run_v2_service_iam_member.invoker)) == toset(flatten([
-      for role, references in local.callers : [for reference in references : "${role}<-${reference}" if reference != "callers"]
+      for role, references in local.callers : [for reference in references : "${role}<-${reference}" if !contains(["callers", "viewers"], reference)]
     ]))
     error_message = "Somebody may call without being in an allow-list, or the other way round."
   }
@@ -96,6 +96,62 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"
     error_message = "A caller may invoke but is in no allow-list."
+  }
+}
+
+run "people_sign_in_at_an_origin_that_is_the_dashboards_alone" {
+  command = plan
+
+  variables {
+    public_roles      = ["dashboard"]
+    viewers           = ["vera@example.com", "ana@example.com"]
+    sign_in_client_id = "123456789012-abc.apps.googleusercontent.com"
+  }
+
+  assert {
+    condition     = local.sign_in["dashboard"] == { DASHBOARD_URL = "https://mesh-dev-dashboard-123456789012.europe-west1.run.app", SIGN_IN_CLIENT_ID = "123456789012-abc.apps.googleusercontent.com" }
+    error_message = "The dashboard would send people elsewhere to sign in, or back."
+  }
+  assert {
+    condition     = output.sign_in.dashboard.redirect_uri == "https://mesh-dev-dashboard-123456789012.europe-west1.run.app/auth/callback"
+    error_message = "The redirect URI to register is not the one that the dashboard sends."
+  }
+  assert {
+    condition     = local.allow_lists["dashboard"]["MESH_VIEWERS"] == "ana@example.com,vera@example.com"
+    error_message = "Not exactly the viewers may look."
+  }
+  assert {
+    condition     = length([for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if strcontains(key, "@")]) == 0 && keys(google_cloud_run_v2_service_iam_member.public) == ["dashboard"]
+    error_message = "IAM lets viewers in somewhere, or more than the dashboard is public."
+  }
+  assert {
+    condition     = toset([for key in keys(google_secret_manager_secret_iam_member.reader) : key if endswith(key, "session-keys") || endswith(key, "client-secret")]) == toset(["dashboard->session-keys", "dashboard->sign-in-client-secret"])
+    error_message = "Another role may forge sessions, or sign in as the dashboard."
+  }
+  assert {
+    condition     = [for role, variables in local.sign_in : role if length(variables) > 0] == ["dashboard"]
+    error_message = "Another role is told how to sign people in."
+  }
+}
+
+run "behind_a_hostname_the_dashboard_has_its_own" {
+  command = plan
+
+  variables {
+    hostname = "mesh.example.com"
+  }
+
+  assert {
+    condition     = local.origins == { dashboard = "https://dashboard.mesh.example.com" }
+    error_message = "The dashboard shares its origin with other roles."
+  }
+  assert {
+    condition     = tolist(google_compute_managed_ssl_certificate.edge[0].managed[0].domains) == tolist(["mesh.example.com", "dashboard.mesh.example.com"]) && output.hostnames == tolist(["mesh.example.com", "dashboard.mesh.example.com"])
+    error_message = "The certificate does not cover the dashboard's host."
+  }
+  assert {
+    condition     = length([for rule in google_compute_url_map.edge[0].host_rule : rule if contains(rule.hosts, "dashboard.mesh.example.com")]) == 1
+    error_message = "The dashboard's host leads nowhere."
   }
 }
 

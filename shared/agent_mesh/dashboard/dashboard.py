@@ -121,6 +121,16 @@ class Dashboard:
             return None
         return f"{self.origin}{request.full_path.removesuffix('?')}"
 
+    def sign_in_elsewhere(self, request: flask.Request) -> str | None:
+        """Return where to sign in: our origin, whatever we were called; None if it is right here.
+
+        What a browser is given under another name it does not bring back to our origin.
+        """
+        if not self.origin or request.host == urlsplit(self.origin).netloc:
+            return None
+        given = request.query_string.decode("ascii", "ignore")
+        return f"{self.origin}{request.path}?{given}{'&' if given else ''}here=true"
+
     def _other_names(self, own: str) -> set[str]:
         loopback = {own.replace("127.0.0.1", "localhost"), own.replace("localhost", "127.0.0.1")}
         return loopback | {urlsplit(each).netloc for each in self._settings.oidc_audiences}

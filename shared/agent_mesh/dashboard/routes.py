@@ -52,7 +52,7 @@ class _TxPath(BaseModel):
 
 
 class _LoginQuery(_Query):
-    destination: Annotated[str, Field(max_length=2000, alias="next", description="Path of ours to come back to.")] = (
+    destination: Annotated[str, Field(max_length=2000, alias="next", description="Path to come back to.")] = (
         HOME
     )
     prompt: Literal["none", "select_account"] | None = Field(
@@ -61,6 +61,7 @@ class _LoginQuery(_Query):
     login_hint: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         default=None, description="The issuer's own: e-mail of the account that is meant."
     )
+    here: bool = Field(default=False, description="True where the browser was sent on to this origin already.")
 
 
 class _CallbackQuery(BaseModel):
@@ -131,8 +132,8 @@ def _page_routes(app: FunctionApp, board: Dashboard) -> None:
 def _sign_in_routes(app: FunctionApp, board: Dashboard) -> None:
     @app.route("GET", "/auth/login", access=PUBLIC, answers={303: None}, summary="Sign in at the issuer")
     def login(query: _LoginQuery) -> Reply | Content:
-        elsewhere = board.elsewhere(flask.request)
-        if elsewhere:
+        elsewhere = board.sign_in_elsewhere(flask.request)
+        if elsewhere and not query.here:
             return _see(elsewhere)
         wishes = query.model_dump(include={"prompt", "login_hint"}, exclude_none=True)
         if board.is_stranger(flask.request):  # without a choice, the issuer would send the same person back

@@ -290,12 +290,12 @@ def test_other_sites_pages_use_nobodys_session(dashboard: DashboardInHand, site:
 
 def test_another_host_name_changes_nothing_of_the_way_to_the_issuer(dashboard: DashboardInHand) -> None:
     browser = dashboard.browser()
-    answer = browser.get("/auth/login", Host="evil.example")
-    assert query_of(answer.headers["Location"])["redirect_uri"] == f"{ORIGIN}/auth/callback"
-    for alias in ("localhost:8080", "elsewhere.example.com"):
-        answer = browser.get("/auth/login?next=/tx/1", Host=alias)
-        assert (answer.status_code, answer.headers["Location"]) == (303, f"{ORIGIN}/auth/login?next=/tx/1")
-        assert "Set-Cookie" not in answer.headers
+    for alias in ("localhost:8080", "elsewhere.example.com", "evil.example"):
+        sent_on = browser.get("/auth/login?next=/tx/1", Host=alias)
+        assert (sent_on.status_code, sent_on.headers["Location"]) == (303, f"{ORIGIN}/auth/login?next=/tx/1&here=true")
+        assert "Set-Cookie" not in sent_on.headers
+        answer = browser.get("/auth/login?next=/tx/1&here=true", Host=alias)
+        assert query_of(answer.headers["Location"])["redirect_uri"] == f"{ORIGIN}/auth/callback", "and in no circle"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
 
 app = dashboard_app(FunctionParts.for_role("dashboard", Settings.from_environment()))
+if flask.has_app_context():  # functions-framework imports this module inside its own application
+    app.answer_static(flask.current_app)
 
 
 @functions_framework.http

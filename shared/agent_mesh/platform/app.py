@@ -240,6 +240,14 @@ class FunctionApp:
         for path in self._websockets:
             framework.add_url_rule(path, f"websocket {path}", lambda: self.serve(flask.request), websocket=True)
 
+    def answer_static(self, framework: flask.Flask) -> None:
+        """Let functions-framework's own application hand on `/static/`: it would look there for files of its own."""
+
+        def handed_on(**_filename: str) -> flask.Response:
+            return self.serve(flask.request)
+
+        framework.view_functions["static"] = handed_on
+
     def serve(self, request: flask.Request) -> flask.Response:
         """Answer one request of functions-framework's own application."""
         environ = request.environ

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +13,7 @@ from agent_mesh.agents.execution import Ran
 from agent_mesh.agents.records import Outcome
 from agent_mesh.budgets import Budgets, BudgetState
 from agent_mesh.contracts.events import CloudEvent
+from agent_mesh.contracts.problems import TopicDenied
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
 from agent_mesh.dispatch.admission import Terms, new_task
@@ -22,6 +24,9 @@ from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
+from agent_mesh.platform.settings import Settings
+from agent_mesh.policy import Policy, packaged_bundle
+from agent_mesh.relay.permissions import Action, TopicPermissions
 from agent_mesh.webhooks import Callbacks
 
 _TOPIC: Final = "events"
@@ -42,16 +47,21 @@ _MEANINGS: Final = {
     "mesh.run.cancelled": "The handler saw that its task was cancelled and stopped.",
     "mesh.run.rejected": "The run costs more than `budgetCents` and did not start.",
     "mesh.run.dead": "The handler raised `TerminalError`.",
+    "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
 }
 
 _FIELDS: Final = {
+    "action": "`publish` or `subscribe`.",
     "agent": "Name of the agent.",
     "attempt": "Number of the attempt that was asked for or started, from 1.",
-    "caller": "E-mail of who dispatched the task.",
+    "caller": "E-mail of who dispatched the task, or asked.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
     "costCents": "What was charged, in cents.",
+    "digest": "Hash of policy version, kind of decision and input: the same gives the same decision.",
     "limitCents": "What the agent may spend, in cents.",
     "percent": "50, 80 or 100.",
+    "policy_version": "Hash of the rules that decided.",
+    "reasons": "Codes of what speaks against it.",
     "status": "Status of the task.",
     "traceId": "The task's trace id.",
     "usedCents": "What is reserved or spent of it, in cents.",
@@ -113,7 +123,7 @@ def page() -> str:
 
 def emitted() -> list[CloudEvent]:
     """Return one event of every type, as the code makes it; a run's source is the agent's name."""
-    return [*_task_events(), *_run_events()]
+    return [*_task_events(), *_run_events(), *_relay_events()]
 
 
 def _task_events() -> list[CloudEvent]:
@@ -142,6 +152,17 @@ def _run_events() -> list[CloudEvent]:
     for status in RunStatus:
         sender.tell("task_1", Ran(Outcome(status), attempt=1))
     sender.tell("task_1", Ran(Outcome(RunStatus.FAILED), attempt=1, retryable=True))
+    log.flush()
+    return _read(kept)
+
+
+def _relay_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "relay", clock)
+    nobody = TopicPermissions(lambda: Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
+    log.begin()
+    with suppress(TopicDenied):
+        nobody.require("developer@example.com", Action.PUBLISH, ["mesh.task.accepted"])
     log.flush()
     return _read(kept)
 

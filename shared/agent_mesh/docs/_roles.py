@@ -13,6 +13,7 @@ from agent_mesh.dispatch.routes import orchestrator_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
+from agent_mesh.relay.routes import relay_app
 
 _WHO: Final = (
     "MESH_CALLERS",
@@ -22,6 +23,7 @@ _WHO: Final = (
     "MESH_TASK_PUSHERS",
     "MESH_RESULT_PUSHERS",
     "MESH_DEAD_LETTER_PUSHERS",
+    "MESH_EVENT_PUSHERS",
 )
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
 """An environment in which every allow-list holds its own name: what a route admits then says which lists it uses."""
@@ -71,6 +73,11 @@ class _NotingParts(FunctionParts):
         return _NotingApp(role, description, self.settings, self.verifier, self.events)
 
 
+def documented_roles() -> list[Role]:
+    """Return every role once; all agents are one."""
+    return [orchestrator(), agent(), relay()]
+
+
 def orchestrator() -> Role:
     """Return the orchestrator."""
     return _read("orchestrator", orchestrator_app(_parts("orchestrator")))
@@ -85,6 +92,11 @@ def agent() -> Role:
         return payload
 
     return _read("agent", example.function().app)
+
+
+def relay() -> Role:
+    """Return the relay."""
+    return _read("relay", relay_app(_parts("relay")))
 
 
 def _parts(role: str) -> FunctionParts:

@@ -29,11 +29,12 @@ from agent_mesh.dispatch.store import TaskFilter, TaskStore
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.relay import History, TopicPattern
+from agent_mesh.relay.presence import PresenceBoard
 
 ROOT = Path(__file__).resolve().parents[3]
 DECLARED = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
 Order = tuple[tuple[str, str], ...]
-EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", "relay_topics", "relay_tickets")
+EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", "relay_topics", "relay_tickets", "relay_presence")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Stores:
     controls: AgentControls
     dead: DeadLetters
     messages: History
+    presence: PresenceBoard
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -81,6 +83,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         AgentControls(database, clock, 0.0),
         DeadLetters(database, clock, 30),
         History(database, clock),
+        PresenceBoard(database, clock, "relay_1"),
     )
 
 
@@ -136,6 +139,7 @@ def held_after(stores: Stores) -> None:
 def read_messages(stores: Stores) -> None:
     stores.messages.latest("tasks.a")
     stores.messages.since("tasks.a", 1)
+    stores.messages.find("tasks.a", 1)
 
 
 def list_topics(stores: Stores) -> None:
@@ -154,6 +158,8 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "DeadLetters.page": list_dead,
     "History._newest": read_messages,
     "TopicList.matching": list_topics,
+    "TopicList.names": lambda stores: list(stores.messages.topic_names("")),
+    "PresenceBoard.elsewhere": lambda stores: stores.presence.elsewhere("tasks.a"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.pubsub_wire import PubSubWire
 from tests.contract.mesh import eventually, unique
 from tests.contract.relay.reader import OTHER, RELAY, Relay
 
@@ -73,11 +74,22 @@ def test_presence_counts_the_streams_of_all_instances_until_they_are_closed(rela
     eventually(lambda: counted() == (0, 0))
 
 
-def test_an_instance_without_streams_and_one_that_stops_leave_no_subscription(relay: Relay) -> None:
+def test_an_instance_that_stops_says_so_and_leaves_no_subscription(relay: Relay) -> None:
     topic = unique("t")
+    wire = PubSubWire(relay.mesh.stack.pubsub)
+
+    def live() -> set[str]:
+        found = wire.subscriptions(relay.mesh.stack.project)
+        return {each.name for each in found if "/relay-live-" in each.name}
+
+    before = live()
     with relay.read(topic, role=OTHER) as reader:
+        during = live()
         relay.mesh.stack.restart(OTHER)
         eventually(lambda: reader.ended)
+    assert during
+    assert live() < before | during
+    wire.close()
     assert [event.data for event in reader.events if event.kind == "end"] == [{"reason": "shutdown"}]
 
 

@@ -34,7 +34,17 @@ from agent_mesh.relay.presence import PresenceBoard
 ROOT = Path(__file__).resolve().parents[3]
 DECLARED = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
 Order = tuple[tuple[str, str], ...]
-EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", "relay_topics", "relay_tickets", "relay_presence")
+EXPIRING = (
+    "tasks",
+    "runs",
+    "budgets",
+    "dead",
+    "relay_messages",
+    "relay_keys",
+    "relay_topics",
+    "relay_tickets",
+    "relay_presence",
+)
 
 
 @dataclass(frozen=True)

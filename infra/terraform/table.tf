@@ -110,6 +110,10 @@ resource "terraform_data" "table" {
       error_message = "A subscription pushes to a role that does not allow it: ${join(", ", [for name, subscription in local.subscriptions : name if !contains(local.callers[subscription.push.role], "subscription:${name}")])}."
     }
     precondition {
+      condition     = length(local.fan_out) == 0 || contains(local.table.topics, "relay")
+      error_message = "A role with fansOut subscribes to the topic relay, which the table does not have: ${join(", ", local.fan_out)}."
+    }
+    precondition {
       condition     = alltrue([for name, schedule in local.schedules : contains(local.callers[schedule.role], "schedule:${name}")])
       error_message = "A schedule calls a role that does not allow it."
     }

@@ -80,6 +80,17 @@ run "the_table_and_nothing_else_is_planned" {
     condition     = contains(keys(local.roles), "audit") == (length(google_monitoring_alert_policy.checkpoint_age) == 1)
     error_message = "The alert on checkpoints does not follow the role."
   }
+  assert {
+    condition = (
+      toset(keys(google_project_iam_member.fan_out)) == toset([for role, spec in local.table.roles : role if try(spec.fansOut, false)]) &&
+      toset(keys(google_pubsub_topic_iam_member.fan_out)) == toset(keys(google_project_iam_member.fan_out))
+    )
+    error_message = "Others than the roles that fan out may make subscriptions."
+  }
+  assert {
+    condition     = toset(google_project_iam_custom_role.fan_out[0].permissions) == toset(["pubsub.subscriptions.consume", "pubsub.subscriptions.create", "pubsub.subscriptions.delete"])
+    error_message = "Who fans out may do more than make, pull and delete subscriptions."
+  }
 }
 
 run "a_caller_is_let_in_where_the_table_says_callers" {
@@ -90,8 +101,8 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   }
 
   assert {
-    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == ["orchestrator<-app@elsewhere.iam.gserviceaccount.com"]
-    error_message = "A caller reaches other roles than the orchestrator."
+    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "<-app@elsewhere.iam.gserviceaccount.com")] == [for role, references in local.callers : "${role}<-app@elsewhere.iam.gserviceaccount.com" if contains(references, "callers")]
+    error_message = "A caller reaches other roles than those that name callers."
   }
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"
@@ -185,6 +196,10 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
   assert {
     condition     = length(google_monitoring_alert_policy.checkpoint_age) == 1
     error_message = "The ledger's silence alerts nobody."
+  }
+  assert {
+    condition     = length(google_project_iam_custom_role.fan_out) == 0
+    error_message = "There is a role for subscriptions that nobody makes."
   }
   assert {
     condition     = keys(google_cloud_run_v2_service_iam_member.public) == ["dashboard"]

@@ -78,6 +78,6 @@ class Presence(_Told):
     """How many streams get the messages of a topic, over all instances."""
 
     topic: str
-    count: int
+    count: int = Field(description="Open streams over the topic, or over a pattern that means it.")
     instances: int = Field(description="Instances that have at least one of them.")
     as_of: float = Field(description="Unix seconds; counts of other instances may be some seconds old.")

@@ -26,7 +26,13 @@ field. A body may have {limit} MiB unless the route says otherwise. Answers leav
 field that may be left out.
 """
 
-_TITLES: Final = {"orchestrator": "orchestrator", "policy": "policy", "dashboard": "dashboard", "agent": "agents"}
+_TITLES: Final = {
+    "orchestrator": "orchestrator",
+    "policy": "policy",
+    "relay": "relay",
+    "dashboard": "dashboard",
+    "agent": "agents",
+}
 
 _WORDS: Final = {
     "orchestrator": "Takes tasks, sends them to agents, settles their results.",
@@ -40,6 +46,13 @@ with the reason `session_ended`.""",
     "agent": """\
 Every agent function has these routes: `agent_light`, `digest`, and yours. Callers normally dispatch to the
 orchestrator, which calls `/run` in HTTP mode.""",
+    "relay": """\
+Live messages by topic. `/subscribe` is a stream of [Server-Sent
+Events](https://html.spec.whatwg.org/multipage/server-sent-events.html): first the topic's history, then what comes.
+Each event's `data` is a [RelayMessage](#relaymessage); `event: gap` says that messages may be missing, `event: end`
+why the stream ends. The `id:` of the last event, given as `Last-Event-ID`, resumes it. `/ws` is the same over
+WebSocket, one JSON object a message: `{"event", "id", "data"}`. Streams end by themselves after 9 minutes or 8 MB.
+Who may publish on a topic or read it is decided by policy, kind `relay`.""",
 }
 
 

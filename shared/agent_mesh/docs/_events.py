@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,7 @@ from agent_mesh.agents.records import Outcome
 from agent_mesh.budgets import Budgets, BudgetState
 from agent_mesh.contracts.events import CloudEvent
 from agent_mesh.contracts.policy import AccessIntent
+from agent_mesh.contracts.problems import TopicDenied
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
 from agent_mesh.dispatch.admission import Terms, new_task
@@ -23,12 +25,14 @@ from agent_mesh.platform.clock import SystemClock, moment
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
+from agent_mesh.platform.settings import Settings
 from agent_mesh.policy import Policy, packaged_bundle
 from agent_mesh.policy.acts import THROWN, tell_thrown, tell_uploaded
 from agent_mesh.policy.evaluation import AccessDecisions
 from agent_mesh.policy.shadow import Shadow
 from agent_mesh.policy.switch import Switch
 from agent_mesh.policy.versions import StoredVersion
+from agent_mesh.relay.permissions import Action, TopicPermissions
 from agent_mesh.webhooks import Callbacks
 
 _TOPIC: Final = "events"
@@ -63,9 +67,11 @@ _MEANINGS: Final = {
 _FIELDS: Final = {
     "active": "The version in force now.",
     "actor": "E-mail of who did it, or the topic on which it was asked.",
+    "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
+    "action": "`publish` or `subscribe`.",
     "agent": "Name of the agent.",
     "attempt": "Number of the attempt that was asked for or started, from 1.",
-    "caller": "E-mail of who dispatched the task.",
+    "caller": "E-mail of who dispatched the task, or asked.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
     "context": "The circumstances, as they were given.",
     "costCents": "What was charged, in cents.",
@@ -151,7 +157,7 @@ def page() -> str:
 
 def emitted() -> list[CloudEvent]:
     """Return one event of every type, as the code makes it; a run's source is the agent's name."""
-    return [*_task_events(), *_run_events(), *_access_events(), *_policy_events()]
+    return [*_task_events(), *_run_events(), *_access_events(), *_policy_events(), *_relay_events()]
 
 
 def _task_events() -> list[CloudEvent]:
@@ -205,6 +211,17 @@ def _policy_events() -> list[CloudEvent]:
     decision = policy.decide("access", {})
     Shadow("", policy, clock, log).compare(decision.model_copy(update={"allow": True}), {})
     policy.close()
+    log.flush()
+    return _read(kept)
+
+
+def _relay_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "relay", clock)
+    log.begin()
+    nobody = TopicPermissions(lambda: Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
+    with suppress(TopicDenied):
+        nobody.require("developer@example.com", Action.PUBLISH, ["mesh.task.accepted"])
     log.flush()
     return _read(kept)
 

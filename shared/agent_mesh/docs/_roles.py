@@ -16,6 +16,7 @@ from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionAp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
 from agent_mesh.policy.routes import policy_app
+from agent_mesh.relay.routes import relay_app
 
 _WHO: Final = (
     "MESH_CALLERS",
@@ -27,6 +28,7 @@ _WHO: Final = (
     "MESH_RESULT_PUSHERS",
     "MESH_DEAD_LETTER_PUSHERS",
     "MESH_INTENT_PUSHERS",
+    "MESH_EVENT_PUSHERS",
 )
 _CONVERTED: Final = re.compile(r"<(?:path:)?(\w+)>")
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
@@ -103,9 +105,14 @@ def agent() -> Role:
     return _read("agent", example.function().app)
 
 
+def relay() -> Role:
+    """Return the relay."""
+    return _read("relay", relay_app(_parts("relay")))
+
+
 def every_role() -> tuple[Role, ...]:
     """Return all roles, the agents last, in the order of the pages."""
-    return orchestrator(), policy(), dashboard(), agent()
+    return orchestrator(), policy(), relay(), dashboard(), agent()
 
 
 def _parts(role: str) -> FunctionParts:

@@ -28,6 +28,7 @@ COLLECTIONS = {
     "relay_keys": (["relay/keys.py"], set()),
     "relay_topics": (["relay/topic_list.py"], set()),
     "relay_tickets": (["relay/tickets.py"], set()),
+    "relay_presence": (["relay/presence.py"], set()),
 }
 """Modules whose dict displays are the documents of a collection, and the keys among them that are no fields of it."""
 
@@ -77,4 +78,5 @@ def test_fields_that_may_be_large_are_never_indexed() -> None:
     }
     large = {("tasks", "payload"), ("tasks", "result"), ("runs", "result"), ("runs", "progress"), ("dead", "data")}
     large |= {("ledger", "held"), ("relay_messages", "payload"), ("policy_versions", "bundle")}
+    large |= {("ledger", "held"), ("relay_messages", "payload"), ("relay_presence", "streams")}
     assert large <= exempt

@@ -31,11 +31,22 @@ from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.policy.versions import PolicyVersions
 from agent_mesh.relay import History, TopicPattern
+from agent_mesh.relay.presence import PresenceBoard
 
 ROOT = Path(__file__).resolve().parents[3]
 DECLARED = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
 Order = tuple[tuple[str, str], ...]
-EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", "relay_topics", "relay_tickets")
+EXPIRING = (
+    "tasks",
+    "runs",
+    "budgets",
+    "dead",
+    "relay_messages",
+    "relay_keys",
+    "relay_topics",
+    "relay_tickets",
+    "relay_presence",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class Stores:
     messages: History
     ledger: LedgerStore
     policies: PolicyVersions
+    presence: PresenceBoard
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -93,6 +105,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         History(database, clock),
         LedgerStore(database),
         PolicyVersions(database, clock),
+        PresenceBoard(database, clock, "relay_1"),
     )
 
 
@@ -148,6 +161,7 @@ def held_after(stores: Stores) -> None:
 def read_messages(stores: Stores) -> None:
     stores.messages.latest("tasks.a")
     stores.messages.since("tasks.a", 1)
+    stores.messages.find("tasks.a", 1)
 
 
 def list_topics(stores: Stores) -> None:
@@ -169,6 +183,8 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "TopicList.matching": list_topics,
     "LedgerStore.places": lambda stores: stores.ledger.places(["ev_1"]),
     "LedgerStore.bundles_of": lambda stores: stores.ledger.bundles_of("task_1", 0, 4),
+    "TopicList.names": lambda stores: list(stores.messages.topic_names("")),
+    "PresenceBoard.elsewhere": lambda stores: stores.presence.elsewhere("tasks.a"),
 }
 
 

@@ -13,7 +13,10 @@ INTENT: dict[str, Any] = {
 }
 """The sample intent: allowed by the packaged policy."""
 
-_PASSING = 'package own_test\n\ntest_denies_nothing_at_all := {"decision": "access", "given": {}, "expect": {"allow": false}}\n'
+_PASSING = """package own_test
+
+test_denies_nothing_at_all := {"decision": "access", "given": {}, "expect": {"allow": false}}
+"""
 _RELAY = """package mesh.relay
 
 decision := {"allow": false, "reasons": [], "obligations": {}, "policy_ref": "relay.rego#decision"}

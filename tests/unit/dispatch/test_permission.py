@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import JsonValue
 
 from agent_mesh.contracts.problems import AgentUnknown, IdempotencyConflict, PolicyDenied, TtlExpired, Unavailable
 from agent_mesh.contracts.tasks import ReplayRequest, TaskStatus
@@ -87,8 +88,8 @@ def test_a_repeat_gets_the_first_task_even_where_it_would_be_denied_by_now(
         mesh.dispatch(idempotency_key="k", payload={"other": True})
     with pytest.raises(PolicyDenied):
         mesh.dispatch(idempotency_key="new")
-    request = {"agent": "light", "payload": {"n": 1}, "ttl": clock.now() + 60, "budgetCents": 10}
-    batch = [request | {"idempotencyKey": "k"}, request | {"idempotencyKey": "new"}, request]
+    request: dict[str, JsonValue] = {"agent": "light", "payload": {"n": 1}, "ttl": clock.now() + 60, "budgetCents": 10}
+    batch: list[JsonValue] = [request | {"idempotencyKey": "k"}, request | {"idempotencyKey": "new"}, request]
     published = len(mesh.publisher.on("tasks"))
     answer = mesh.orchestrator.batch.dispatch(batch, CALLER)
     assert [one.status for one in answer.results] == [202, 403, 403]

@@ -111,8 +111,10 @@ def _throughput(rounds: int, decisions: int) -> list[Figure]:
 
     rates: list[list[float]] = []
     with ThreadPoolExecutor(_THREADS) as threads:
-        for _ in range(rounds + 1):  # the first warms up
-            rates.append([_rate(decisions, decide), _rate_of_many(threads, decisions, decide), _rate(decisions, alone)])
+        rates += [
+            [_rate(decisions, decide), _rate_of_many(threads, decisions, decide), _rate(decisions, alone)]
+            for _ in range(rounds + 1)  # the first warms up
+        ]
     policy.close()
     one, several, engine = zip(*rates[1:], strict=True)
     return [

@@ -25,6 +25,7 @@ from agent_mesh.policy.bundles import Bundle, packaged_bundle
 from agent_mesh.policy.decisions import Decision, Policy
 from agent_mesh.policy.engine import Engine
 from agent_mesh.policy.errors import BundleRefused
+from agent_mesh.policy.saved import read_saved
 from agent_mesh.policy.shadow import PATIENCE_S, Shadow
 from agent_mesh.policy.switch import PACKAGED, PolicySwitches, Switch
 from agent_mesh.policy.versions import PolicyVersions
@@ -134,7 +135,7 @@ class ActivePolicy:
         return known.name, known.policy
 
     def _load(self, name: str) -> Policy:
-        return Policy(self._bundle(name))
+        return packaged_policy(BUNDLE) if name == PACKAGED else Policy(self._bundle(name))
 
     def _bundle(self, name: str) -> Bundle:
         if name == PACKAGED:
@@ -161,6 +162,12 @@ class ActivePolicy:
             log("the shadow of the policy cannot be read", reason=str(error))
             return None
         return Shadow(switch.shadow, policy, self._clock, self._events)
+
+
+def packaged_policy(name: str) -> Policy:
+    """Return the policy of a packaged bundle, from its compiled form where there is one for this engine."""
+    bundle = packaged_bundle(name)
+    return Policy(bundle, Engine(bundle, saved=read_saved(bundle)))
 
 
 def _not_known() -> Unavailable:

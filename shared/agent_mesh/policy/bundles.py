@@ -67,6 +67,11 @@ class Bundle(BaseModel):
     def decisions(self) -> dict[str, str]:
         return self.manifest.decisions
 
+    @property
+    def base_document_text(self) -> str:
+        """The base document as canonical JSON."""
+        return canonical_json(self.base_document)
+
     def entrypoint(self, kind: str) -> str:
         """Return the rule that decides this kind; raise `NoAnswer` if none does."""
         try:
@@ -89,14 +94,14 @@ class Bundle(BaseModel):
 
 def bundle_names() -> list[str]:
     """Return the names of the bundles in this package."""
-    return sorted(folder.name for folder in _shelf().iterdir() if folder.joinpath(MANIFEST).is_file())
+    return sorted(folder.name for folder in shelf().iterdir() if folder.joinpath(MANIFEST).is_file())
 
 
 def packaged_bundle(name: str) -> Bundle:
     """Return a bundle of this package; raise `BundleRefused` if there is none of that name."""
     if name not in bundle_names():
         raise BundleRefused(f"There is no bundle {name!r}; there are {', '.join(bundle_names())}.")
-    return read_bundle(name, _shelf().joinpath(name))
+    return read_bundle(name, shelf().joinpath(name))
 
 
 def read_bundle(name: str, folder: Traversable) -> Bundle:
@@ -117,5 +122,6 @@ def read_bundle(name: str, folder: Traversable) -> Bundle:
         raise BundleRefused(f"Bundle {name!r} does not fit: {error}") from error
 
 
-def _shelf() -> Traversable:
+def shelf() -> Traversable:
+    """Return the folder of the packaged bundles."""
     return files("agent_mesh.policy").joinpath("bundles")

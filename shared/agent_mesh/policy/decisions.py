@@ -145,7 +145,12 @@ def access_answer(intent: AccessIntent, tx_id: str, decision: Decision, unix_sec
 def _risk_before(intent: AccessIntent) -> float:
     """Return the session's risk when no rule could say it: a denial leaves it as it was."""
     risk = intent.context.get("session_risk")
-    return risk if isinstance(risk, (int, float)) and not isinstance(risk, bool) else HIGHEST_RISK
+    if not isinstance(risk, (int, float)) or isinstance(risk, bool):
+        return HIGHEST_RISK
+    try:
+        return float(risk)
+    except OverflowError:  # JSON's whole numbers have no end
+        return HIGHEST_RISK
 
 
 def _verdict(value: JsonValue) -> Verdict:

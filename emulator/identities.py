@@ -8,7 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 Reference = Annotated[str, Field(pattern=r"^(developer|callers|viewers|(role|subscription|schedule):.+)$")]
-"""Who may call: ``developer``, ``role:R``, ``subscription:S``, ``schedule:S``; here ``callers`` and ``viewers`` are none."""
+"""Who may call: ``developer``, ``role:R``, ``subscription:S`` or ``schedule:S``.
+
+``callers`` and ``viewers`` are none here.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,6 @@ _TITLES: Final = {
     "dashboard": "dashboard",
     "agent": "agents",
 }
-    "orchestrator": "orchestrator",
-    "policy": "policy",
-    "relay": "relay",
-    "dashboard": "dashboard",
-    "agent": "agents",
-}
 
 _WORDS: Final = {
     "orchestrator": "Takes tasks, sends them to agents, settles their results.",

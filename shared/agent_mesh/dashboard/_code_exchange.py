@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Final
+from urllib.parse import urlencode
 
 import urllib3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,11 @@ from agent_mesh.platform.logs import log
 
 _TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=10.0)
 _LONGEST_ANSWER_BYTES: Final = 64 * 1024
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Connection": "close",
+    "Content-Type": "application/x-www-form-urlencoded",
+}
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
@@ -73,12 +79,11 @@ class CodeExchange:
 
     def _post(self, fields: dict[str, str]) -> tuple[int, bytes]:
         try:
-            answer = self._http.request_encode_body(
+            answer = self._http.request(
                 "POST",
                 self._token_url,
-                fields=fields,
-                headers={"Accept": "application/json", "Connection": "close"},
-                encode_multipart=False,
+                body=urlencode(fields),
+                headers=_HEADERS,
                 redirect=False,
                 preload_content=False,
             )

@@ -52,9 +52,7 @@ class _TxPath(BaseModel):
 
 
 class _LoginQuery(_Query):
-    destination: Annotated[str, Field(max_length=2000, alias="next", description="Path to come back to.")] = (
-        HOME
-    )
+    destination: Annotated[str, Field(max_length=2000, alias="next", description="Path to come back to.")] = HOME
     prompt: Literal["none", "select_account"] | None = Field(
         default=None, description="The issuer's own: ask nothing, or let the person choose the account."
     )

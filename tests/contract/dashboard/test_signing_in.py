@@ -4,88 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from http.cookies import SimpleCookie
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 import urllib3
 
 from agent_mesh.ledger import parse_receipt, parse_verifier_key, verify_receipt
-from emulator.stack import LocalStack, StackOptions
+from emulator.oidc.keys import SigningKey
+from emulator.stack import LocalStack
+from tests.contract.dashboard.browser import HTTP, Browser
+from tests.contract.tokens import attacks, valid_claims
 
-pytestmark = pytest.mark.stack
-
-ROOT: Final = Path(__file__).parents[2]
-ROLES: Final = ("relay", "policy", "audit", "dashboard")
-HTTP: Final = urllib3.PoolManager(timeout=20.0, retries=False)
 SAMPLE: Final[dict[str, Any]] = {
     "subject": {"enterprise": "A", "id": "u123", "roles": ["fin_analyst"]},
     "resource": {"enterprise": "B", "id": "dataset:finance.q4", "scope": "read"},
     "context": {"device": "compliant", "geo": "US", "session_risk": 42},
 }
-
-
-class Browser:
-    """Keeps cookies as a browser does, and follows redirects between issuer and dashboard."""
-
-    def __init__(self, origin: str) -> None:
-        self.origin = origin
-        self.cookies: dict[str, str] = {}
-
-    def ask(self, method: str, url: str, *, whole: bool = True, **headers: str) -> urllib3.BaseHTTPResponse:
-        """Ask; read the answer as a `whole`, or leave it to be read as it comes."""
-        own = url.startswith(self.origin)
-        cookie = {"Cookie": "; ".join(f"{name}={text}" for name, text in self.cookies.items())} if own else {}
-        named = {name.replace("_", "-"): text for name, text in headers.items()}
-        answer = HTTP.request(method, url, headers={**cookie, **named}, redirect=False, preload_content=whole)
-        for line in answer.headers.getlist("Set-Cookie"):
-            for name, morsel in SimpleCookie(line).items():
-                self.cookies.pop(name, None)
-                if morsel["max-age"] != "0":
-                    self.cookies[name] = morsel.value
-        return answer
-
-    def get(self, path: str, **headers: str) -> tuple[int, Any]:
-        answer = self.ask("GET", self.origin + path, **headers)
-        return answer.status, answer.json() if "json" in answer.headers["Content-Type"] else answer.data
-
-    def sign_in(self, **query: str) -> str:
-        """Follow every redirect, from the sign-in on; return where it ends."""
-        url = f"{self.origin}/auth/login?{urlencode(query)}"
-        for _ in range(6):
-            answer = self.ask("GET", url)
-            if answer.status not in {302, 303}:
-                break
-            url = answer.headers["Location"]
-        return url
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """What the main flow needs."""
-    place = tmp_path_factory.mktemp("dashboard")
-    document = json.loads((ROOT / "infra" / "roles.json").read_bytes())
-    document["roles"] = {name: document["roles"][name] for name in ROLES}
-    document["agents"] = {}
-    kept = {name: one for name, one in document["subscriptions"].items() if one["push"]["role"] in ROLES}
-    document["subscriptions"] = kept
-    document["schedules"] = {name: one for name, one in document["schedules"].items() if one["role"] in ROLES}
-    document["local"]["schedules"] = {}
-    document["local"]["developerMayPush"] = False
-    (place / "roles.json").write_text(json.dumps(document))
-    extra = {"dashboard": {"MESH_VIEWERS": "vera@example.com"}}
-    options = StackOptions(state_dir=place / ".mesh", roles_file=place / "roles.json", environment=extra)
-    with LocalStack(options) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(stack: LocalStack) -> Browser:
-    return Browser(stack.url("dashboard"))
 
 
 def publish(stack: LocalStack, **changes: Any) -> str:
@@ -126,7 +62,7 @@ def test_a_person_signs_in_and_sees_an_intent_decided_told_and_proved(stack: Loc
     assert browser.get("/api/session")[0] == 401
     assert browser.sign_in(next="/tx/nothing", prompt="none") == f"{browser.origin}/tx/nothing"
     assert browser.get("/api/session")[1]["email"] == stack.developer
-    stream = browser.ask("GET", f"{browser.origin}/api/stream?topic=mesh.**&topic=access.intent", whole=False)
+    stream = browser.watch("topic=mesh.**&topic=access.intent")
     assert (stream.status, stream.headers["Content-Type"]) == (200, "text/event-stream")
     tx_id = publish(stack)
     decision = heard(stream, tx_id, "mesh.access.decided")["payload"]["data"]
@@ -188,7 +124,7 @@ def test_nothing_else_comes(browser: Browser, path: str) -> None:
 
 def test_many_streams_leave_room_for_everything_else(browser: Browser) -> None:
     browser.sign_in(prompt="none")
-    streams = [browser.ask("GET", f"{browser.origin}/api/stream?topic=nothing.here", whole=False) for _ in range(40)]
+    streams = [browser.watch("topic=nothing.here") for _ in range(40)]
     began = time.monotonic()
     assert browser.get("/api/session")[0] == 200
     assert time.monotonic() - began < 5
@@ -200,3 +136,30 @@ def test_a_head_request_for_a_stream_ends(browser: Browser) -> None:
     browser.sign_in(prompt="none")
     answer = browser.ask("HEAD", f"{browser.origin}/api/stream?topic=a")
     assert (answer.status, answer.data) == (200, b"")
+
+
+OPEN: Final = {
+    "/",
+    "/tx/{tx_id}",
+    "/static/{name}",
+    "/auth/login",
+    "/auth/callback",
+    "/auth/logout",
+    "/health",
+    "/healthz",
+}
+
+
+def test_only_pages_are_open_and_no_forged_token_opens_the_rest(stack: LocalStack, browser: Browser) -> None:
+    document = browser.get("/openapi.json")[1]
+    operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
+    assert {path for path, method in operations if not document["paths"][path][method].get("security")} == OPEN
+    guarded = [path.replace("{tx_id}", "nothing") for path, _ in operations if path not in OPEN]
+    key = SigningKey.load_or_create(stack.logs.parent / "oidc-key.pem")
+    claims = valid_claims(stack.issuer.url, browser.origin, stack.developer)
+    forged = attacks(key, claims)
+    for path in guarded:
+        assert browser.get(path)[0] == 401, path
+    for name, header in forged.items():
+        assert browser.get(guarded[0], Authorization=header)[0] == 401, name
+    assert browser.get(guarded[0], Authorization=f"Bearer {key.sign(claims)}")[0] == 200

@@ -22,7 +22,7 @@ def relay(stub: StubMesh, tmp_path: Path) -> StubMesh:
     """A relay that takes everything."""
     functions = {"relay": {"url": stub.url, "audience": "relay-audience"}}
     stub.write_stack(tmp_path, functions=functions)
-    stub.rules["POST /publish"] = lambda asked: Answer({"status": "ok", "event_id": str(len(published(stub)))})
+    stub.rules["POST /publish"] = lambda _: Answer({"status": "ok", "event_id": str(len(published(stub)))})
     return stub
 
 

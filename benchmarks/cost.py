@@ -58,9 +58,11 @@ and {LIMITS["publishes"]} publish calls; `tests/contract/test_cost_of_a_task.py`
 - The publish calls: the task, the result, and one call for the events of each of the three function calls. Over HTTP
   two function calls tell events, and the agent publishes its result.
 - **Cached switches come on top**: whether an agent is paused is read from one document per agent, at most once every
-  `MESH_CONTROL_STALENESS_SECONDS` (2 s) in each instance of the orchestrator and of the agent that has work. An
-  instance that is busy all day reads 43,200 documents for it, an idle one none. With one instance of each, the happy
-  path stays within its 2 reads from one task a second upwards; a task that comes alone pays 2 reads more, so 3.
+  `MESH_CONTROL_STALENESS_SECONDS` (2 s) in each instance of the orchestrator and of the agent that has work; which
+  policy is in force is read from one document, at most once every `MESH_POLICY_STALENESS_SECONDS` (10 s) in each
+  instance that decides. An instance that is busy all day reads 43,200 documents for the one and 8,640 for the other,
+  an idle one none. With one instance of each, the happy path stays within its 2 reads from 1.1 tasks a second upwards;
+  a task that comes alone pays 3 reads more, so 4.
 - **The day's first task** of an agent opens its budget: one refused commit, one write, and the commit again.
 - **Refused writes** are commits that a precondition stopped: Google's price list does not say whether they cost
   anything; here they are priced like writes. A retried task's is the second claim, which finds the first attempt's run.

@@ -87,7 +87,11 @@ def open_mesh(bench: Workbench) -> Iterator[Mesh]:
     with door(bench, "light") as url:
         agents = {"light": {"url": url, "audience": url, "maxCostCents": _PRICE}}
         # Cached for the whole run: what the cache costs in time is a line of its own in docs/cost.md.
-        shared = {"MESH_CONTROL_STALENESS_SECONDS": "86400", "AGENT_BUDGET_CENTS": "1000000000"}
+        shared = {
+            "MESH_CONTROL_STALENESS_SECONDS": "86400",
+            "MESH_POLICY_STALENESS_SECONDS": "86400",
+            "AGENT_BUDGET_CENTS": "1000000000",
+        }
         settings = settings_of(
             bench.issuer,
             shared

@@ -12,6 +12,8 @@ from typing import Final
 
 from emulator.httpd import LOOPBACK
 from emulator.identities import Identities
+from emulator.oidc.authorization import AUTHORIZE_PATH
+from emulator.oidc.issuer import MINT_PATH
 from emulator.processes import Command
 from emulator.topology import Topology
 
@@ -30,6 +32,9 @@ _NOT_INHERITED: Final = frozenset(
     }
 )
 """What would make a function believe in another cloud, or in another process."""
+
+STATE: Final = "{state}"
+"""Stands for the state directory in a value under ``local.environment``: a key of a role is kept with the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Surroundings:
     topology: Topology
     identities: Identities
     root: Path
+    state: Path
     firestore: str
     pubsub: str
     issuer: str
@@ -126,11 +132,13 @@ def function_environment(
         "THREADS": str(function.concurrency),
         "GCE_METADATA_HOST": metadata,
         "GCE_METADATA_IP": metadata,
+        "SIGN_IN_URL": around.issuer + AUTHORIZE_PATH,
+        "SIGN_IN_TOKEN_URL": around.issuer + MINT_PATH,
         "OIDC_AUDIENCE": running[role].audience,
         "MESH_AGENTS": json.dumps(agent_table(topology, running)),
         **topology.allow_lists(role, around.identities),
         **function.environment,
-        **topology.local.environment,
+        **{name: text.replace(STATE, str(around.state)) for name, text in topology.local.environment.items()},
         **extra,
     }
 

@@ -7,8 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-Reference = Annotated[str, Field(pattern=r"^(developer|callers|(role|subscription|schedule):.+)$")]
-"""Who may call: ``developer``, ``role:R``, ``subscription:S`` or ``schedule:S``; ``callers`` are none here."""
+Reference = Annotated[str, Field(pattern=r"^(developer|callers|viewers|(role|subscription|schedule):.+)$")]
+"""Who may call: ``developer``, ``role:R``, ``subscription:S`` or ``schedule:S``.
+
+``callers`` and ``viewers`` are none here.
+"""
 
 
 @dataclass(frozen=True, slots=True)

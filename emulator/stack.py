@@ -269,6 +269,7 @@ class LocalStack:
             topology=self._topology,
             identities=self._identities,
             root=self._options.root,
+            state=self._state.path,
             firestore=self._cloud.firestore,
             pubsub=self._cloud.pubsub,
             issuer=self._issuer.url,
@@ -279,7 +280,7 @@ class LocalStack:
 
     def _start_issuer(self) -> None:
         key = SigningKey.load_or_create(self._state.path / "oidc-key.pem")
-        self._issuer = self._cleanup.enter_context(Issuer(key, self._ports.take("issuer")))
+        self._issuer = self._cleanup.enter_context(Issuer(key, self._ports.take("issuer"), usual=self.developer))
         accounts = {role: self._identities.role(role) for role in self._roles}
         self._metadata = {
             name: self._cleanup.enter_context(MetadataServer(self.project, email, self._issuer.mint))

@@ -163,7 +163,7 @@ class Topology(_Part):
 
     def _callers(self, references: Sequence[str]) -> list[str]:
         pushed = any(reference.startswith("subscription:") for reference in references)
-        here = [reference for reference in references if reference != "callers"]
+        here = [reference for reference in references if reference not in {"callers", "viewers"}]
         return [*here, "developer"] if pushed and self.local.developer_may_push else here
 
     def chosen(self, only: Iterable[str]) -> list[str]:

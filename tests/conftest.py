@@ -41,11 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """One process runs all tests that share a stack: a module's, or all contract tests."""
+    """One process runs all tests that share a stack: a module's, or those of a folder of contract tests."""
 
     @override
     def _split_scope(self, nodeid: str) -> str:
-        return CONTRACT if nodeid.startswith(CONTRACT) else nodeid.partition("::")[0]
+        path = nodeid.partition("::")[0]
+        if not path.startswith(CONTRACT):
+            return path
+        folder, below, _ = path.removeprefix(CONTRACT).partition("/")
+        return f"{CONTRACT}{folder}/" if below else CONTRACT
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByStack:

@@ -1,8 +1,10 @@
 # Optional: one hostname for all roles, /ROLE/... each, the orchestrator at the root. IAM still decides who may call.
+# A role for browsers has ROLE.HOSTNAME to itself.
 
 locals {
   edge       = { for role, spec in local.roles : role => spec if var.hostname != "" }
   edge_count = var.hostname == "" ? 0 : 1
+  hostnames  = var.hostname == "" ? [] : concat([var.hostname], values(local.browser_hosts))
 }
 
 resource "google_compute_region_network_endpoint_group" "role" {
@@ -124,12 +126,28 @@ resource "google_compute_url_map" "edge" {
     path_matcher = "roles"
   }
 
+  dynamic "host_rule" {
+    for_each = local.browser_hosts
+    content {
+      hosts        = [host_rule.value]
+      path_matcher = replace(host_rule.key, "_", "-")
+    }
+  }
+
+  dynamic "path_matcher" {
+    for_each = local.browser_hosts
+    content {
+      name            = replace(path_matcher.key, "_", "-")
+      default_service = google_compute_backend_service.role[path_matcher.key].id
+    }
+  }
+
   path_matcher {
     name            = "roles"
     default_service = google_compute_backend_service.role["orchestrator"].id
 
     dynamic "path_rule" {
-      for_each = local.edge
+      for_each = { for role, spec in local.edge : role => spec if !contains(keys(local.browser_hosts), role) }
       content {
         paths   = ["/${path_rule.key}", "/${path_rule.key}/*"]
         service = google_compute_backend_service.role[path_rule.key].id
@@ -146,10 +164,10 @@ resource "google_compute_url_map" "edge" {
 resource "google_compute_managed_ssl_certificate" "edge" {
   count = local.edge_count
 
-  name = "${local.prefix}${substr(sha256(var.hostname), 0, 8)}"
+  name = "${local.prefix}${substr(sha256(join(",", local.hostnames)), 0, 8)}"
 
   managed {
-    domains = [var.hostname]
+    domains = local.hostnames
   }
 
   depends_on = [google_project_service.api]

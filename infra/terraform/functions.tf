@@ -54,6 +54,7 @@ module "function" {
       OIDC_ACCEPT_REMOVED_SIGNATURE = tostring(!contains(var.public_roles, each.key))
     },
     try(each.value.callsAgents, false) ? { MESH_AGENTS = jsonencode(local.agents) } : {},
+    local.sign_in[each.key],
     local.allow_lists[each.key],
     { for variable, key in try(each.value.keys, {}) : variable => data.google_kms_crypto_key_version.key[key].name },
     try(each.value.environment, {}),

@@ -38,6 +38,20 @@ output "load_balancer_address" {
   value       = one(google_compute_global_address.edge[*].address)
 }
 
+output "sign_in" {
+  description = "Of every role that signs people in: its origin, the redirect URI that its OAuth client must allow, and the secret that wants the client's secret."
+  value = { for role, spec in local.roles : role => {
+    origin       = local.origins[role]
+    redirect_uri = "${local.origins[role]}/auth/callback"
+    secret       = google_secret_manager_secret.secret[spec.secrets.SIGN_IN_CLIENT_SECRET].secret_id
+  } if try(spec.signsIn, false) }
+}
+
+output "hostnames" {
+  description = "DNS names that have to point to the load balancer, if there is one."
+  value       = local.hostnames
+}
+
 output "try_it" {
   description = "Three calls to try first: is it alive, do something, what became of it."
   value       = <<-SHELL

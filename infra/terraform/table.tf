@@ -26,14 +26,18 @@ locals {
   build_account = "${local.prefix}build"
   emails        = { for key, id in local.account_ids : key => "${id}@${var.project_id}.iam.gserviceaccount.com" }
 
+  # Those whom the variables name. Viewers come through the browser, where IAM knows nobody: the function alone decides.
+  people_emails = { callers = var.callers, viewers = var.viewers }
+  people        = keys(local.people_emails)
+
   # Who may call a role: everybody in any of its allow-lists.
   callers = { for role, spec in local.roles : role => distinct(flatten(values(try(spec.allow, {})))) }
   invokers = merge([for role, references in local.callers : merge(
-    { for reference in references : "${role}<-${reference}" => { role = role, email = local.emails[reference] } if reference != "callers" },
+    { for reference in references : "${role}<-${reference}" => { role = role, email = local.emails[reference] } if !contains(local.people, reference) },
     { for email in var.callers : "${role}<-${email}" => { role = role, email = email } if contains(references, "callers") },
   )]...)
   allow_lists = { for role, spec in local.roles : role => { for list, references in try(spec.allow, {}) : list =>
-    join(",", flatten([for reference in references : reference == "callers" ? sort(tolist(var.callers)) : [local.emails[reference]]]))
+    join(",", flatten([for reference in references : contains(local.people, reference) ? sort(tolist(local.people_emails[reference])) : [local.emails[reference]]]))
   } }
 
   function_names = { for role, _ in local.roles : role => "${local.prefix}${replace(role, "_", "-")}" }
@@ -44,7 +48,7 @@ locals {
   # What `settings` may not change: it would part a function from what it is granted.
   own_variables = { for role, spec in local.roles : role => concat(
     ["GCP_PROJECT", "FIRESTORE_DATABASE", "MESH_NAME_PREFIX", "OIDC_AUDIENCE", "OIDC_ACCEPT_REMOVED_SIGNATURE", "MESH_AGENTS", "THREADS"],
-    keys(try(spec.allow, {})), keys(try(spec.secrets, {})), keys(try(spec.keys, {})),
+    keys(try(spec.allow, {})), keys(try(spec.secrets, {})), keys(try(spec.keys, {})), keys(local.sign_in[role]),
   ) }
 
   agents = { for name, agent in try(local.table.agents, {}) : name => {
@@ -90,6 +94,10 @@ resource "terraform_data" "table" {
       error_message = "public_roles may name only roles with `browser: true` in the table: ${join(", ", [for role, spec in local.roles : role if try(spec.browser, false)])}."
     }
     precondition {
+      condition     = alltrue([for role, spec in local.roles : !try(spec.signsIn, false) || try(spec.browser, false)])
+      error_message = "A role that signs people in has to be `browser: true`: ${join(", ", [for role, spec in local.roles : role if try(spec.signsIn, false) && !try(spec.browser, false)])}."
+    }
+    precondition {
       condition     = alltrue([for name, schedule in local.schedules : contains(keys(local.cron), name)])
       error_message = "A schedule's everySeconds has to be a divisor of an hour or of a day in whole minutes, such as 60, 900 or 86400: ${join(", ", [for name, _ in local.schedules : name if !contains(keys(local.cron), name)])}."
     }
@@ -100,6 +108,10 @@ resource "terraform_data" "table" {
     precondition {
       condition     = alltrue([for name, subscription in local.subscriptions : contains(local.callers[subscription.push.role], "subscription:${name}")])
       error_message = "A subscription pushes to a role that does not allow it: ${join(", ", [for name, subscription in local.subscriptions : name if !contains(local.callers[subscription.push.role], "subscription:${name}")])}."
+    }
+    precondition {
+      condition     = length(local.fan_out) == 0 || contains(local.table.topics, "relay")
+      error_message = "A role with fansOut subscribes to the topic relay, which the table does not have: ${join(", ", local.fan_out)}."
     }
     precondition {
       condition     = alltrue([for name, schedule in local.schedules : contains(local.callers[schedule.role], "schedule:${name}")])

@@ -58,6 +58,28 @@ variable "callers" {
   }
 }
 
+variable "viewers" {
+  type        = set(string)
+  description = "E-mails of people who may see everything in the dashboard, and change nothing. They sign in with Google."
+  default     = []
+
+  validation {
+    condition     = alltrue([for email in var.viewers : can(regex("^[^@: ,]+@[^@: ,]+\\.[^@: ,]+$", email))])
+    error_message = "Each viewer has to be one person's e-mail without a prefix: ana@example.com; groups cannot sign in."
+  }
+}
+
+variable "sign_in_client_id" {
+  type        = string
+  description = "Id of the OAuth client with which people sign in to the dashboard; see docs/deploy.md. Empty: nobody can."
+  default     = ""
+
+  validation {
+    condition     = var.sign_in_client_id == "" || can(regex("^[0-9]+-[0-9a-z]+\\.apps\\.googleusercontent\\.com$", var.sign_in_client_id))
+    error_message = "sign_in_client_id has to be an OAuth client id such as 123456789012-abc123.apps.googleusercontent.com; the secret is no part of it."
+  }
+}
+
 variable "public_roles" {
   type        = set(string)
   description = "Roles that anyone on the internet may reach (allUsers may invoke). Only roles with `browser: true` in the table, which authenticate by themselves."

@@ -48,7 +48,7 @@ run "the_table_and_nothing_else_is_planned" {
   }
   assert {
     condition = toset(keys(google_cloud_run_v2_service_iam_member.invoker)) == toset(flatten([
-      for role, references in local.callers : [for reference in references : "${role}<-${reference}" if reference != "callers"]
+      for role, references in local.callers : [for reference in references : "${role}<-${reference}" if !contains(["callers", "viewers"], reference)]
     ]))
     error_message = "Somebody may call without being in an allow-list, or the other way round."
   }
@@ -80,6 +80,17 @@ run "the_table_and_nothing_else_is_planned" {
     condition     = contains(keys(local.roles), "audit") == (length(google_monitoring_alert_policy.checkpoint_age) == 1)
     error_message = "The alert on checkpoints does not follow the role."
   }
+  assert {
+    condition = (
+      toset(keys(google_project_iam_member.fan_out)) == toset([for role, spec in local.table.roles : role if try(spec.fansOut, false)]) &&
+      toset(keys(google_pubsub_topic_iam_member.fan_out)) == toset(keys(google_project_iam_member.fan_out))
+    )
+    error_message = "Others than the roles that fan out may make subscriptions."
+  }
+  assert {
+    condition     = toset(google_project_iam_custom_role.fan_out[0].permissions) == toset(["pubsub.subscriptions.consume", "pubsub.subscriptions.create", "pubsub.subscriptions.delete"])
+    error_message = "Who fans out may do more than make, pull and delete subscriptions."
+  }
 }
 
 run "a_caller_is_let_in_where_the_table_says_callers" {
@@ -90,12 +101,68 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   }
 
   assert {
-    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == ["orchestrator<-app@elsewhere.iam.gserviceaccount.com"]
-    error_message = "A caller reaches other roles than the orchestrator."
+    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "<-app@elsewhere.iam.gserviceaccount.com")] == [for role, references in local.callers : "${role}<-app@elsewhere.iam.gserviceaccount.com" if contains(references, "callers")]
+    error_message = "A caller reaches other roles than those that name callers."
   }
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"
     error_message = "A caller may invoke but is in no allow-list."
+  }
+}
+
+run "people_sign_in_at_an_origin_that_is_the_dashboards_alone" {
+  command = plan
+
+  variables {
+    public_roles      = ["dashboard"]
+    viewers           = ["vera@example.com", "ana@example.com"]
+    sign_in_client_id = "123456789012-abc.apps.googleusercontent.com"
+  }
+
+  assert {
+    condition     = local.sign_in["dashboard"] == { DASHBOARD_URL = "https://mesh-dev-dashboard-123456789012.europe-west1.run.app", SIGN_IN_CLIENT_ID = "123456789012-abc.apps.googleusercontent.com" }
+    error_message = "The dashboard would send people elsewhere to sign in, or back."
+  }
+  assert {
+    condition     = output.sign_in.dashboard.redirect_uri == "https://mesh-dev-dashboard-123456789012.europe-west1.run.app/auth/callback"
+    error_message = "The redirect URI to register is not the one that the dashboard sends."
+  }
+  assert {
+    condition     = local.allow_lists["dashboard"]["MESH_VIEWERS"] == "ana@example.com,vera@example.com"
+    error_message = "Not exactly the viewers may look."
+  }
+  assert {
+    condition     = length([for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if strcontains(key, "@")]) == 0 && keys(google_cloud_run_v2_service_iam_member.public) == ["dashboard"]
+    error_message = "IAM lets viewers in somewhere, or more than the dashboard is public."
+  }
+  assert {
+    condition     = toset([for key in keys(google_secret_manager_secret_iam_member.reader) : key if endswith(key, "session-keys") || endswith(key, "client-secret")]) == toset(["dashboard->session-keys", "dashboard->sign-in-client-secret"])
+    error_message = "Another role may forge sessions, or sign in as the dashboard."
+  }
+  assert {
+    condition     = [for role, variables in local.sign_in : role if length(variables) > 0] == ["dashboard"]
+    error_message = "Another role is told how to sign people in."
+  }
+}
+
+run "behind_a_hostname_the_dashboard_has_its_own" {
+  command = plan
+
+  variables {
+    hostname = "mesh.example.com"
+  }
+
+  assert {
+    condition     = local.origins == { dashboard = "https://dashboard.mesh.example.com" }
+    error_message = "The dashboard shares its origin with other roles."
+  }
+  assert {
+    condition     = tolist(google_compute_managed_ssl_certificate.edge[0].managed[0].domains) == tolist(["mesh.example.com", "dashboard.mesh.example.com"]) && output.hostnames == tolist(["mesh.example.com", "dashboard.mesh.example.com"])
+    error_message = "The certificate does not cover the dashboard's host."
+  }
+  assert {
+    condition     = length([for rule in google_compute_url_map.edge[0].host_rule : rule if contains(rule.hosts, "dashboard.mesh.example.com")]) == 1
+    error_message = "The dashboard's host leads nowhere."
   }
 }
 
@@ -129,6 +196,10 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
   assert {
     condition     = length(google_monitoring_alert_policy.checkpoint_age) == 1
     error_message = "The ledger's silence alerts nobody."
+  }
+  assert {
+    condition     = length(google_project_iam_custom_role.fan_out) == 0
+    error_message = "There is a role for subscriptions that nobody makes."
   }
   assert {
     condition     = keys(google_cloud_run_v2_service_iam_member.public) == ["dashboard"]

@@ -25,6 +25,8 @@ run "every_wrong_variable_is_refused" {
     environment         = "Production"
     operators           = ["allUsers"]
     callers             = ["serviceAccount:app@x.iam.gserviceaccount.com"]
+    viewers             = ["group:everybody@example.com"]
+    sign_in_client_id   = "GOCSPX-a-secret"
     instances           = { orchestrator = { min = 5, max = 2 } }
     alert_emails        = ["nobody"]
     monthly_budget      = { billing_account = "mine", amount = 100 }
@@ -34,7 +36,7 @@ run "every_wrong_variable_is_refused" {
   }
 
   expect_failures = [
-    var.project_id, var.region, var.environment, var.operators, var.callers, var.instances, var.alert_emails,
+    var.project_id, var.region, var.environment, var.operators, var.callers, var.viewers, var.sign_in_client_id, var.instances, var.alert_emails,
     var.monthly_budget, var.slo, var.hostname, var.requests_per_minute,
   ]
 }

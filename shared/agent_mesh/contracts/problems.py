@@ -8,9 +8,12 @@ MeshError                     code, HTTP status, title; says what was wrong and 
 │   └── TtlExpired        422 the task may no longer run
 ├── Unauthenticated       401 no ID token, or one that does not verify
 ├── Forbidden             403 a valid token of somebody who may not do this
+│   ├── TopicDenied       403 policy does not let this caller publish on the topic, or read it
+│   └── PolicyDenied      403 the rules in force deny it
 ├── NotFound              404 no such task, dead letter or path
 │   └── AgentUnknown      404
 ├── MethodNotAllowed      405
+├── UpgradeRequired       426 the path speaks WebSocket
 ├── Conflict              409 the state does not allow it
 │   ├── IdempotencyConflict
 │   └── AgentPaused
@@ -135,6 +138,18 @@ class Forbidden(MeshError):
     code, status, title = "forbidden", 403, "This identity may not do this"
 
 
+class TopicDenied(Forbidden):
+    """Policy does not let this identity publish on the topic, or read it; the reasons are in the detail."""
+
+    code, title = "topic_denied", "Policy does not allow this on the topic"
+
+
+class PolicyDenied(Forbidden):
+    """The rules in force deny it; the detail names the rule and its reasons."""
+
+    code, title = "policy_denied", "Policy denies this"
+
+
 class NotFound(MeshError):
     """There is no such thing, or it is not the caller's to see."""
 
@@ -151,6 +166,12 @@ class MethodNotAllowed(MeshError):
     """The path exists, with other methods."""
 
     code, status, title = "method_not_allowed", 405, "This path does not take this method"
+
+
+class UpgradeRequired(MeshError):
+    """The path exists and speaks another protocol than plain HTTP."""
+
+    code, status, title = "upgrade_required", 426, "This path speaks WebSocket"
 
 
 class Conflict(MeshError):

@@ -113,6 +113,16 @@ class CallbackState(Tolerant):
     attempts: int = 0
 
 
+class PolicyMark(Tolerant):
+    """Which decision of policy a task came in by, or was refused by."""
+
+    ref: str = Field(description="`FILE#RULE` that decided.")
+    version: str = Field(description="Hash of the rules that decided.")
+    digest: str | None = Field(default=None, description="Hash of version, kind of decision and input.")
+    groups: list[str] = Field(default=[], description="The caller's groups, as the rules saw them.")
+    reasons: list[str] | None = Field(default=None, description="Stable codes of what speaks against it; on a denial.")
+
+
 class Task(Tolerant):
     """A task as the caller sees it. Times are RFC 3339 in UTC, money is cents, `ttl` is Unix seconds."""
 
@@ -139,6 +149,7 @@ class Task(Tolerant):
     finished_at: str | None = None
     result: JsonValue | None = None
     error: TaskFault | None = None
+    policy: PolicyMark | None = Field(default=None, description="The decision that let it in, or refused it.")
 
 
 class TaskPage(Tolerant):

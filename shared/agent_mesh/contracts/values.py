@@ -72,11 +72,18 @@ def _within_payload_limit(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
+def _not_reserved(value: str) -> str:
+    if len(value) >= len("____") and value.startswith("__") and value.endswith("__"):
+        message = "is of the form __...__, which Firestore keeps for itself"
+        raise ValueError(message)
+    return value
+
+
 JsonObject: TypeAlias = Annotated[dict[str, JsonValue], AfterValidator(_within_payload_limit)]
 AgentName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 IdempotencyKey: TypeAlias = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 TraceId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
-TaskId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+TaskId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$"), AfterValidator(_not_reserved)]
 Cents: TypeAlias = Annotated[int, Field(ge=0, le=MAX_CENTS)]
 Attempt: TypeAlias = Annotated[int, Field(ge=0, le=MAX_ATTEMPT)]
 FaultText: TypeAlias = Annotated[str, AfterValidator(_storable)]

@@ -1,1 +1,1 @@
-"""What happens in the mesh, live, on one page."""
+"""What happened, as people watch it: one page, live, with every transaction's story and the proof of it."""

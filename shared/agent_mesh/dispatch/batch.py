@@ -55,8 +55,12 @@ class BatchDispatcher:
         admitted: list[tuple[int, TaskRecord]] = []
         for position, raw in enumerate(requests):
             try:
-                task, _ = self._dispatcher.admit(_parse(raw), caller)
-                admitted.append((position, task))
+                one = self._dispatcher.admit(_parse(raw), caller)
+                if one.first is not None:
+                    repeated = self._dispatcher.accept_one(one.task, one.first)
+                    progress.accept(position, repeated.task, publish=False)
+                else:
+                    admitted.append((position, one.task))
             except MeshError as error:
                 progress.refuse(position, error)
         for group in _commits(admitted):

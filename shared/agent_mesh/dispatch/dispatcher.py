@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from agent_mesh.agents.control import AgentControls
@@ -15,6 +15,7 @@ from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, Mode, TaskFault
 from agent_mesh.dispatch.admission import Terms, new_task, refusal_of, rejected
 from agent_mesh.dispatch.http_runner import AgentUnreachable, HttpRunner, RunElsewhere
+from agent_mesh.dispatch.permission import decided
 from agent_mesh.dispatch.publishing import TaskPublisher
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.dispatch.results import Results
@@ -26,6 +27,8 @@ from agent_mesh.platform.firestore import Exists, LostRace
 from agent_mesh.platform.logs import current_trace
 from agent_mesh.platform.settings import AgentAddress, Settings
 from agent_mesh.platform.trace import new_trace
+from agent_mesh.policy.active import ActivePolicy
+from agent_mesh.policy.subjects import groups_of
 from agent_mesh.webhooks import Callbacks
 
 _FIRST_LOOK_S: Final = 0.01
@@ -41,6 +44,15 @@ class Dispatched:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """A task that may be stored, and where its agent is; or `first`, the task that has its key already."""
+
+    task: TaskRecord
+    address: AgentAddress
+    first: TaskRecord | None = None
+
+
+@dataclass(frozen=True)
 class Parts:
     """What the dispatcher is wired to."""
 
@@ -51,6 +63,7 @@ class Parts:
     publisher: TaskPublisher
     runner: HttpRunner
     callbacks: Callbacks
+    policy: ActivePolicy
     clock: Clock
 
 
@@ -64,22 +77,23 @@ class Dispatcher:
 
     def dispatch(self, request: DispatchRequest, caller: str, *, replay_of: str | None = None) -> Dispatched:
         """Accept one task and see it on its way. Raises the refusal, whose `task_id` names the rejected task."""
-        task, address = self.admit(request, caller, replay_of=replay_of)
+        admitted = self.admit(request, caller, replay_of=replay_of)
         crash_point("dispatch.before_accept")
-        dispatched = self.accept_one(task)
+        dispatched = self.accept_one(admitted.task, admitted.first)
         if dispatched.replayed:
             return Dispatched(self._wait_if_http(dispatched.task), replayed=True)
         crash_point("dispatch.accepted")
         if request.mode is Mode.HTTP:
-            return Dispatched(self._run_over_http(dispatched.task, address))
+            return Dispatched(self._run_over_http(dispatched.task, admitted.address))
         self.send_on([dispatched.task])
         crash_point("dispatch.published")
         return dispatched
 
-    def admit(
-        self, request: DispatchRequest, caller: str, *, replay_of: str | None = None
-    ) -> tuple[TaskRecord, AgentAddress]:
-        """Return the task to store and where its agent is; raise the refusal if it may not be accepted."""
+    def admit(self, request: DispatchRequest, caller: str, *, replay_of: str | None = None) -> Admitted:
+        """Return the task to store and where its agent is; raise the refusal if it may not be accepted.
+
+        A repeat is answered with the first task even where a first request would be refused by now.
+        """
         now = self._parts.clock.now()
         self._parts.callbacks.check(request.callback_url)
         address = self._settings.agent(request.agent)
@@ -92,15 +106,16 @@ class Dispatcher:
             known = ", ".join(sorted(self._settings.agents)) or "none"
             raise self._refuse(task, AgentUnknown(f"No agent is called {request.agent}; known are: {known}."))
         refusal = refusal_of(request, now, terms.max_cost_cents)
+        if refusal is None:
+            task, refusal = decided(task, groups_of(caller, self._settings), self._parts.policy)
         if refusal is None and request.mode is Mode.HTTP and self._parts.controls.state(request.agent).paused:
             refusal = AgentPaused(f"Agent {request.agent} is paused; dispatch with mode pubsub to queue the task.")
-        if refusal is not None and not self._known(task):
+        if refusal is None:
+            return Admitted(task, address)
+        first = self._parts.tasks.get(task.task_id) if task.idempotency_key is not None else None
+        if first is None:
             raise self._refuse(task, refusal)
-        return task, address
-
-    def _known(self, task: TaskRecord) -> bool:
-        """A repeat is answered with the first task even where a first request would be refused by now."""
-        return task.idempotency_key is not None and self._parts.tasks.get(task.task_id) is not None
+        return Admitted(task, address, first)
 
     def _refuse(self, task: TaskRecord, error: MeshError) -> MeshError:
         refused = rejected(task, error, self._parts.clock.now())
@@ -109,8 +124,13 @@ class Dispatcher:
         error.task_id = refused.task_id
         return error
 
-    def accept_one(self, task: TaskRecord) -> Dispatched:
-        """Store the task and reserve its budget; or find the task that has its key; or raise `BudgetExceeded`."""
+    def accept_one(self, task: TaskRecord, first: TaskRecord | None = None) -> Dispatched:
+        """Store the task and reserve its budget; or find the task that has its key; or raise `BudgetExceeded`.
+
+        Where `first` is known to have the key, nothing is stored whatever becomes of that one meanwhile.
+        """
+        if first is not None:
+            return Dispatched(_same(first, task), replayed=True)
         while True:
             try:
                 (accepted,), budget = self._parts.tasks.accept([task])
@@ -168,7 +188,7 @@ class Dispatcher:
     def _run_over_http(self, task: TaskRecord, address: AgentAddress) -> TaskRecord:
         parts = self._parts
         try:
-            arrival = replace(parts.runner.run(task, address, parts.clock.now()), message_follows=True)
+            arrival = parts.runner.run(task, address, parts.clock.now())
         except RunElsewhere:
             return self._wait(task)
         except AgentUnreachable as error:

@@ -21,6 +21,7 @@ from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.dispatch.sweep import Sweep, SweepParts
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.id_tokens import IdTokenSource
+from agent_mesh.policy.active import ActivePolicy
 from agent_mesh.webhooks import Callbacks
 
 
@@ -43,7 +44,17 @@ class Orchestrator:
         self.results = Results(self.tasks, callbacks, parts.events, clock)
         self.dispatcher = Dispatcher(
             settings,
-            Parts(self.tasks, self.runs, self.controls, self.results, publisher, runner, callbacks, clock),
+            Parts(
+                self.tasks,
+                self.runs,
+                self.controls,
+                self.results,
+                publisher,
+                runner,
+                callbacks,
+                ActivePolicy.of(parts),
+                clock,
+            ),
         )
         self.batch = BatchDispatcher(self.dispatcher)
         self.control = TaskControl(

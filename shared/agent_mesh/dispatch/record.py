@@ -10,7 +10,7 @@ from typing import Any
 from agent_mesh.agents.records import RunRecord, RunState
 from agent_mesh.agents.runs import WantedRun
 from agent_mesh.budgets import Reservation
-from agent_mesh.contracts.tasks import CallbackState, Mode, Task, TaskFault, TaskStatus
+from agent_mesh.contracts.tasks import CallbackState, Mode, PolicyMark, Task, TaskFault, TaskStatus
 from agent_mesh.platform.clock import moment, rfc3339
 
 
@@ -44,6 +44,7 @@ class TaskRecord:
     finished_at: datetime | None = None
     result_json: str | None = None
     error: TaskFault | None = None
+    policy: PolicyMark | None = None
     update_time: Any = field(default=None, compare=False)
 
     @property
@@ -62,16 +63,25 @@ class TaskRecord:
         return len(self.payload_json.encode())
 
     def finished(
-        self, status: TaskStatus, now: float, error: TaskFault | None = None, callback_in_s: float = 0.0
+        self,
+        status: TaskStatus,
+        now: float,
+        error: TaskFault | None = None,
+        grace_s: float = 0.0,
+        *,
+        look_again: bool = False,
     ) -> TaskRecord:
-        """Return the task in a terminal state without a result; the sweep makes its callback after these seconds."""
+        """Return the task in a terminal state without a result.
+
+        After `grace_s` seconds the sweep makes its callback; with `look_again` it looks at it in any case.
+        """
         return replace(
             self,
             status=status,
             error=error,
             finished_at=moment(now),
             updated_at=moment(now),
-            due_at=moment(now + callback_in_s) if self.callback_pending else None,
+            due_at=moment(now + grace_s) if self.callback_pending or look_again else None,
         )
 
     def to_document(self) -> dict[str, object]:
@@ -103,6 +113,7 @@ class TaskRecord:
             "expireAt": self.expire_at,
             "result": self.result_json,
             "error": self.error.model_dump() if self.error else None,
+            "policy": self.policy.model_dump(exclude_none=True) if self.policy else None,
         }
 
     @classmethod
@@ -136,6 +147,7 @@ class TaskRecord:
             finished_at=fields.get("finishedAt"),
             result_json=fields.get("result"),
             error=TaskFault.model_validate(fields["error"]) if fields.get("error") else None,
+            policy=PolicyMark.model_validate(fields["policy"]) if fields.get("policy") else None,
             update_time=update_time,
         )
 
@@ -163,6 +175,7 @@ class TaskRecord:
             finished_at=rfc3339(self.finished_at) if self.finished_at else None,
             result=json.loads(self.result_json) if self.result_json is not None else None,
             error=self.error,
+            policy=self.policy,
         )
 
 

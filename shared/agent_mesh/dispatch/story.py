@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from agent_mesh.agents.records import RunRecord, RunState
 from agent_mesh.contracts.tasks import Explanation, TaskStatus, Timeline, TimelineEntry
+from agent_mesh.dispatch.permission import asked_about
 from agent_mesh.dispatch.record import TaskRecord, status_with
 from agent_mesh.platform.clock import moment, rfc3339
 
@@ -105,6 +106,8 @@ def explain(task: TaskRecord, run: RunRecord | None, now: float, *, paused: bool
         "runState": run.state.value if run and not task.status.terminal else None,
         "leaseUntil": rfc3339(run.lease_until) if run and run.lease_until else None,
         "looksAgainAt": rfc3339(task.due_at) if task.due_at else None,
+        "policy": task.policy.model_dump(exclude_none=True) if task.policy else None,
+        "policyInput": dict(asked_about(task, task.policy.groups)) if task.policy else None,
     }
     return Explanation(
         task_id=task.task_id,
@@ -140,6 +143,8 @@ def _under_way(task: TaskRecord, run: RunRecord | None, now: float, *, paused: b
 
 def _reasons(task: TaskRecord, run: RunRecord | None) -> list[str]:
     reasons = []
+    if task.policy and not task.policy.reasons:
+        reasons.append(f"{task.policy.ref} of policy {task.policy.version} allowed it")
     if task.error:
         reasons.append(f"{task.error.code}: {task.error.detail}")
     if run and run.last_fault:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agent_mesh.docs._fields import meaning
 from agent_mesh.docs._markdown import code, table
-from agent_mesh.docs._roles import Role, agent, orchestrator
+from agent_mesh.docs._roles import Role, every_role
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, Access
 
 _INTRODUCTION: Final = """\
@@ -26,13 +26,33 @@ field. A body may have {limit} MiB unless the route says otherwise. Answers leav
 field that may be left out.
 """
 
-_TITLES: Final = {"orchestrator": "orchestrator", "agent": "agents"}
+_TITLES: Final = {
+    "orchestrator": "orchestrator",
+    "policy": "policy",
+    "relay": "relay",
+    "dashboard": "dashboard",
+    "agent": "agents",
+}
 
 _WORDS: Final = {
     "orchestrator": "Takes tasks, sends them to agents, settles their results.",
+    "policy": """\
+Decides access intents, and keeps the versions of the rules by which every role decides. Its JSON is snake_case.""",
+    "dashboard": """\
+One page, and what stands in it. Pages are for everybody and empty; `/api/` is for those who are signed in ([decision
+0021](decisions/0021-sign-in-without-stored-sessions.md)) or send an ID token for this function. `/api/stream` is a
+stream like the relay's `/subscribe`, of what its reader may see; with a session it ends when that does, by `event: end`
+with the reason `session_ended`.""",
     "agent": """\
 Every agent function has these routes: `agent_light`, `digest`, and yours. Callers normally dispatch to the
 orchestrator, which calls `/run` in HTTP mode.""",
+    "relay": """\
+Live messages by topic. `/subscribe` is a stream of [Server-Sent
+Events](https://html.spec.whatwg.org/multipage/server-sent-events.html): first the topic's history, then what comes.
+Each event's `data` is a [RelayMessage](#relaymessage); `event: gap` says that messages may be missing, `event: end`
+why the stream ends. The `id:` of the last event, given as `Last-Event-ID`, resumes it. `/ws` is the same over
+WebSocket, one JSON object a message: `{"event", "id", "data"}`. Streams end by themselves after 9 minutes or 8 MB.
+Who may publish on a topic or read it is decided by policy, kind `relay`.""",
 }
 
 
@@ -54,7 +74,7 @@ def page() -> str:
     """Return the page: for each role its routes, then every model that they take or give."""
     parts = [_INTRODUCTION.format(limit=BODY_LIMIT_BYTES // 2**20).strip()]
     schemas: dict[str, Any] = {}
-    for role in (orchestrator(), agent()):
+    for role in every_role():
         parts.append(f"## {_TITLES[role.name]}\n\n{_WORDS[role.name]}\n\n{_route_table(role)}")
         parts += _queries(role)
         schemas |= role.openapi["components"]["schemas"]
@@ -67,7 +87,7 @@ def overview() -> str:
     """Return one line for each route, without the models."""
     rows = [
         [role.name, code(f"{route.method} {route.path}"), route.summary, _who(route.access)]
-        for role in (orchestrator(), agent())
+        for role in every_role()
         for route in routes(role)
         if not route.access.public
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,16 +13,26 @@ from agent_mesh.agents.execution import Ran
 from agent_mesh.agents.records import Outcome
 from agent_mesh.budgets import Budgets, BudgetState
 from agent_mesh.contracts.events import CloudEvent
+from agent_mesh.contracts.policy import AccessIntent
+from agent_mesh.contracts.problems import TopicDenied
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
 from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.results import Results
 from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.docs._markdown import code, require_equal, table
-from agent_mesh.platform.clock import SystemClock
+from agent_mesh.platform.clock import SystemClock, moment
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.platform.pubsub import Message
+from agent_mesh.platform.settings import Settings
+from agent_mesh.policy import Policy, packaged_bundle
+from agent_mesh.policy.acts import THROWN, tell_thrown, tell_uploaded
+from agent_mesh.policy.evaluation import AccessDecisions
+from agent_mesh.policy.shadow import Shadow
+from agent_mesh.policy.switch import Switch
+from agent_mesh.policy.versions import StoredVersion
+from agent_mesh.relay.permissions import Action, TopicPermissions
 from agent_mesh.webhooks import Callbacks
 
 _TOPIC: Final = "events"
@@ -42,17 +53,50 @@ _MEANINGS: Final = {
     "mesh.run.cancelled": "The handler saw that its task was cancelled and stopped.",
     "mesh.run.rejected": "The run costs more than `budgetCents` and did not start.",
     "mesh.run.dead": "The handler raised `TerminalError`.",
+    "mesh.access.requested": "Somebody asked for access: an intent of the relay, or a call of `/evaluate`.",
+    "mesh.access.decided": "Policy decided about it; the subject is the transaction, as above.",
+    "mesh.policy.uploaded": "A bundle passed its tests and was stored; the subject is its version.",
+    "mesh.policy.activated": "A version came into force.",
+    "mesh.policy.rolled_back": "The version before the last activation came into force again.",
+    "mesh.policy.shadowed": "A version is compared with the one in force from now on.",
+    "mesh.policy.unshadowed": "No version is compared any more.",
+    "mesh.policy.differs": "The shadow decides otherwise about what was asked, without effect. Any role tells it, "
+    "at most 10 times a minute in each instance; the subject is the digest of the decision that counts.",
 }
 
 _FIELDS: Final = {
+    "active": "The version in force now.",
+    "actor": "E-mail of who did it, or the topic on which it was asked.",
+    "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
+    "action": "`publish` or `subscribe`.",
     "agent": "Name of the agent.",
     "attempt": "Number of the attempt that was asked for or started, from 1.",
-    "caller": "E-mail of who dispatched the task.",
+    "caller": "E-mail of who dispatched the task, or asked.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
+    "context": "The circumstances, as they were given.",
     "costCents": "What was charged, in cents.",
+    "decision": "`allow` or `deny`.",
+    "digest": "Hash of policy version, kind of decision and input: the same is decided again.",
+    "explanation": "The decision in words.",
+    "in_force": "The decision that counts: `decision`, `reasons`, `policy_ref`, `policy_version`.",
+    "in_shadow": "The same of the shadow's.",
+    "kind": "What kind of decision it was.",
     "limitCents": "What the agent may spend, in cents.",
+    "obligations": "What the subject is bound to; empty on a denial.",
     "percent": "50, 80 or 100.",
+    "policy": "The decision that let the task in or refused it: `ref`, `version`, `digest`, `reasons`; null without.",
+    "policy_ref": "`FILE#RULE` that decided.",
+    "policy_version": "Hash of the rules that decided.",
+    "reasons": "Stable codes of what speaks against it.",
+    "release": "What people call the version.",
+    "resource": "What was asked for, as it was given.",
+    "revision": "How often the switch was thrown.",
+    "risk_after": "The session's risk from now on.",
+    "shadow": "The version that is compared with it, null without.",
     "status": "Status of the task.",
+    "subject": "Who asked, as it was given.",
+    "suppressed": "How many more differences this instance did not tell since the last one.",
+    "tests": "How many tests it passed.",
     "traceId": "The task's trace id.",
     "usedCents": "What is reserved or spent of it, in cents.",
 }
@@ -70,8 +114,9 @@ Topic `events` carries [CloudEvents 1.0](https://github.com/cloudevents/spec/blo
 JSON, one a message. The message's attributes repeat `type`, `subject` and `traceparent`, so that a subscription can
 filter on them. All events of one call are published together when the call ends.
 
-Events tell, they do not decide: the state is in Firestore. An event may come twice (its `id` is then the same) or,
-if a process dies at the wrong moment, not at all. They hold no payload and no result. `delivered` and `running` are
+Events tell, they do not decide: the state is in Firestore. An event may come twice (its `id` is then the same). The
+end of a task is told at least once, whatever dies in between; another event may be lost if a process dies between its
+commit and its publish. They hold no payload and no result. `delivered` and `running` are
 derived from the run's claim and have no event.
 """
 
@@ -113,7 +158,7 @@ def page() -> str:
 
 def emitted() -> list[CloudEvent]:
     """Return one event of every type, as the code makes it; a run's source is the agent's name."""
-    return [*_task_events(), *_run_events()]
+    return [*_task_events(), *_run_events(), *_access_events(), *_policy_events(), *_relay_events()]
 
 
 def _task_events() -> list[CloudEvent]:
@@ -142,6 +187,42 @@ def _run_events() -> list[CloudEvent]:
     for status in RunStatus:
         sender.tell("task_1", Ran(Outcome(status), attempt=1))
     sender.tell("task_1", Ran(Outcome(RunStatus.FAILED), attempt=1, retryable=True))
+    log.flush()
+    return _read(kept)
+
+
+def _access_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "policy", clock)
+    log.begin()
+    policy = Policy(packaged_bundle("mesh"))
+    AccessDecisions(policy, log, clock).evaluate(AccessIntent(subject={}, resource={}, context={}), "a@example.com")
+    policy.close()
+    return _read(kept)
+
+
+def _policy_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "policy", clock)
+    log.begin()
+    tell_uploaded(log, StoredVersion("sha256:", "1.0.0", 1, moment(clock.now()), "a@example.com", 1))
+    for kind in THROWN:
+        tell_thrown(log, kind, "mesh", Switch(revision=1, changed_by="a@example.com"))
+    policy = Policy(packaged_bundle("mesh"))
+    decision = policy.decide("access", {})
+    Shadow("", policy, clock, log).compare(decision.model_copy(update={"allow": True}), {})
+    policy.close()
+    log.flush()
+    return _read(kept)
+
+
+def _relay_events() -> list[CloudEvent]:
+    clock, kept = SystemClock(), _Kept()
+    log = EventLog(kept, _TOPIC, "relay", clock)
+    log.begin()
+    nobody = TopicPermissions(lambda: Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
+    with suppress(TopicDenied):
+        nobody.require("developer@example.com", Action.PUBLISH, ["mesh.task.accepted"])
     log.flush()
     return _read(kept)
 

@@ -97,6 +97,16 @@ FIELD_MEANINGS: Final = {
     "query.idempotencyKey": "Only with this key.",
     "query.reason": "Only with this reason.",
     "query.taskId": "Only of this task.",
+    "HistoryPage.topic": "Name of the topic.",
+    "HistoryPage.messages": "Oldest first.",
+    "Presence.topic": "Name of the topic.",
+    "PublishAnswer.status": "`ok`.",
+    "PublishRequest.payload": "What is published; at most 256 KiB as JSON.",
+    "RelayMessage.id": "Orders the topic's messages; of a stream over one topic it is the `id:`.",
+    "RelayMessage.topic": "Name of the topic.",
+    "RelayMessage.payload": "What was published.",
+    "TopicsPage.topics": "Names of topics.",
+    "query.topic": "Name of the topic.",
     "AgentState.since": "When it was paused or resumed: RFC 3339, UTC.",
 }
 

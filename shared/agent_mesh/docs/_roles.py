@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,20 +10,27 @@ from typing import Any, Final
 from pydantic import BaseModel, JsonValue
 
 from agent_mesh.agents.sdk import Agent
+from agent_mesh.dashboard.routes import dashboard_app
 from agent_mesh.dispatch.routes import orchestrator_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
+from agent_mesh.policy.routes import policy_app
+from agent_mesh.relay.routes import relay_app
 
 _WHO: Final = (
     "MESH_CALLERS",
     "MESH_OPERATORS",
+    "MESH_VIEWERS",
     "MESH_RUNNERS",
     "MESH_TRUSTED_RUNNERS",
     "MESH_TASK_PUSHERS",
     "MESH_RESULT_PUSHERS",
     "MESH_DEAD_LETTER_PUSHERS",
+    "MESH_INTENT_PUSHERS",
+    "MESH_EVENT_PUSHERS",
 )
+_CONVERTED: Final = re.compile(r"<(?:path:)?(\w+)>")
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
 """An environment in which every allow-list holds its own name: what a route admits then says which lists it uses."""
 
@@ -59,7 +67,7 @@ class _NotingApp(FunctionApp):
     ) -> Callable[[Any], Any]:
         """Note the route, then declare it."""
         notes = self.__dict__.setdefault("noted", _Noted())
-        key = (method, path.replace("<", "{").replace(">", "}"))
+        key = (method, _CONVERTED.sub(r"{\1}", path))
         notes.access[key], notes.body_limit[key] = access, body_limit
         return super().route(
             method, path, access=access, answers=answers, summary=summary, body_limit=body_limit, name=name
@@ -76,6 +84,16 @@ def orchestrator() -> Role:
     return _read("orchestrator", orchestrator_app(_parts("orchestrator")))
 
 
+def policy() -> Role:
+    """Return the policy function."""
+    return _read("policy", policy_app(_parts("policy")))
+
+
+def dashboard() -> Role:
+    """Return the dashboard."""
+    return _read("dashboard", dashboard_app(_parts("dashboard")))
+
+
 def agent() -> Role:
     """Return any agent: all have the same routes, because `agent_mesh.Agent` makes them."""
     example = Agent("agent", parts=_parts("agent"))
@@ -85,6 +103,16 @@ def agent() -> Role:
         return payload
 
     return _read("agent", example.function().app)
+
+
+def relay() -> Role:
+    """Return the relay."""
+    return _read("relay", relay_app(_parts("relay")))
+
+
+def every_role() -> tuple[Role, ...]:
+    """Return all roles, the agents last, in the order of the pages."""
+    return orchestrator(), policy(), relay(), dashboard(), agent()
 
 
 def _parts(role: str) -> FunctionParts:

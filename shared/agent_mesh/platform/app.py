@@ -47,6 +47,7 @@ BODY_LIMIT_BYTES: Final = 2 * 1024 * 1024
 PUSH_BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """A push carries up to 10 MB of message as base64."""
 
+_LIBRARYS_OWN: Final = ("openapi.openapi", "openapi.static")
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
@@ -131,7 +132,14 @@ class _RawJsonRequest(flask.Request):
 
 
 class _LateOpenAPI(OpenAPI):
-    """Describes the routes when the document is first asked for: their schemas are most of the CPU of wiring."""
+    """Describes the routes when the document is first asked for: their schemas are most of the CPU of wiring.
+
+    The library's own start page and files, which nobody needs, are left out: `/` and `/static/` are a role's to have.
+    """
+
+    def add_url_rule(self, rule: str, endpoint: str | None = None, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  # Flask's own
+        if endpoint not in _LIBRARYS_OWN:
+            super().add_url_rule(rule, endpoint, *arguments, **options)
 
     def __init__(self, role: str, **options: Any) -> None:  # noqa: ANN401  # flask-openapi3's own
         self._undescribed: list[tuple[str, Callable[..., Any], dict[str, Any]]] = []
@@ -163,6 +171,7 @@ class FunctionApp:
         self._verifier = verifier
         self._events = events
         self._access: dict[str, tuple[Access, int]] = {}
+        self._websockets: list[str] = []
         self.flask = _openapi(role, description)
         self.flask.before_request(self._admit)
         self.flask.register_error_handler(MeshError, _problem)
@@ -204,6 +213,40 @@ class FunctionApp:
             return view
 
         return register
+
+    def translate(self, kind: type[Exception], told: Callable[[Any], MeshError]) -> None:
+        """Answer with the problem that `told` makes of an error of a capability's own kind, and log that one."""
+
+        def answered(error: Exception) -> flask.Response:
+            log("an error was translated", level=40, kind=type(error).__name__, reason=str(error))
+            return _problem(told(error))
+
+        self.flask.register_error_handler(kind, answered)
+
+    def websocket(self, path: str, *, access: Access = NOBODY) -> Callable[[_View], _View]:
+        """Declare what serves the WebSocket at a path: its view speaks on the socket and returns a `Finished`."""
+
+        def register(view: _View) -> _View:
+            endpoint = view.__name__
+            self.flask.add_url_rule(path, endpoint, view, websocket=True)
+            self._access[endpoint] = (access, BODY_LIMIT_BYTES)
+            self._websockets.append(path)
+            return view
+
+        return register
+
+    def accept_websockets(self, framework: flask.Flask) -> None:
+        """Let functions-framework's own application hand on what asks for a WebSocket: its only rule refuses it."""
+        for path in self._websockets:
+            framework.add_url_rule(path, f"websocket {path}", lambda: self.serve(flask.request), websocket=True)
+
+    def answer_static(self, framework: flask.Flask) -> None:
+        """Let functions-framework's own application hand on `/static/`: it would look there for files of its own."""
+
+        def handed_on(**_filename: str) -> flask.Response:
+            return self.serve(flask.request)
+
+        framework.view_functions["static"] = handed_on
 
     def serve(self, request: flask.Request) -> flask.Response:
         """Answer one request of functions-framework's own application."""
@@ -269,6 +312,7 @@ def _openapi(role: str, description: str) -> OpenAPI:
         validation_error_callback=_invalid,
         doc_prefix="",
         doc_url="/openapi.json",
+        static_folder=None,
     )
     app.request_class = _RawJsonRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it

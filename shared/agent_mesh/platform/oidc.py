@@ -25,6 +25,7 @@ MAX_LIFETIME_S = 3700  # Google's ID tokens live 3600 s
 CLOCK_SKEW_S = 10
 REMOVED_SIGNATURE = "SIGNATURE_REMOVED_BY_GOOGLE"
 REFUSAL = "The request needs an Authorization header with a valid Google ID token for this service."
+SIGN_IN_REFUSAL = "The ID token of this sign-in does not verify; sign in again."
 
 # RFC 9110 section 11.4: the scheme in any case, one or more spaces; RFC 7515 section 7.1: three base64url segments.
 _BEARER = re.compile(r"(?i:bearer) +(?P<token>(?P<header>[\w-]+)\.[\w-]+\.(?P<signature>[\w-]+))", re.ASCII)
@@ -77,26 +78,47 @@ class TokenVerifier:
             Unavailable: the certificates are not there and cannot be fetched.
         """
         try:
-            return self._identity(authorization_header, _several(audiences))
+            allowed = _several(audiences)
+            claims = self._claims(authorization_header, allowed, removed_signature=self._accept_removed_signature)
+            return _proven_identity(claims, allowed, self._issuers, self._clock.now())
         except _RefusedError as refusal:
             reason = str(refusal)
         _log.info("ID token refused", extra={"fields": {"reason": reason}})
         # Raised outside the handler, so that no traceback carries the token along as context.
         raise Unauthenticated(REFUSAL)
 
-    def _identity(self, authorization_header: str | None, audiences: frozenset[str]) -> Identity:
+    def verify_sign_in(self, token: str, client_id: str, nonce: str) -> Identity:
+        """Return who has signed in: the token of a code that was exchanged by `client_id`, asked for with `nonce`.
+
+        The signature is always checked: no front end has seen this token.
+
+        Raises:
+            Unauthenticated: for every fault of the token, with one and the same detail; the log has the reason.
+            Unavailable: the certificates are not there and cannot be fetched.
+        """
+        try:
+            client = frozenset({client_id} - {""})
+            claims = self._claims(f"Bearer {token}", client, removed_signature=False)
+            _check_nonce(claims.get("nonce"), nonce)
+            return _proven_identity(claims, client, self._issuers, self._clock.now())
+        except _RefusedError as refusal:
+            reason = str(refusal)
+        _log.info("ID token of a sign-in refused", extra={"fields": {"reason": reason}})
+        raise Unauthenticated(SIGN_IN_REFUSAL)
+
+    def _claims(
+        self, authorization_header: str | None, audiences: frozenset[str], *, removed_signature: bool
+    ) -> Mapping[str, object]:
         if not audiences:
             raise _RefusedError("this endpoint has no audience configured, so no token can be meant for it")
         token, header, signature = _bearer(authorization_header)
         key_id = _key_id(header)
-        if self._accept_removed_signature and signature == REMOVED_SIGNATURE:
-            claims = _decoded(token, None)
-        else:
-            certificate = self._certificates.certificate(key_id)
-            if certificate is None:
-                raise _RefusedError(f"no certificate has the key id {_quoted(key_id)}")
-            claims = _signed_claims(token, key_id, certificate)
-        return _proven_identity(claims, audiences, self._issuers, self._clock.now())
+        if removed_signature and signature == REMOVED_SIGNATURE:
+            return _decoded(token, None)
+        certificate = self._certificates.certificate(key_id)
+        if certificate is None:
+            raise _RefusedError(f"no certificate has the key id {_quoted(key_id)}")
+        return _signed_claims(token, key_id, certificate)
 
 
 def authorize(identity: Identity, allowed: Collection[str]) -> None:
@@ -189,6 +211,12 @@ def _proven_identity(
     if claims.get("email_verified") is not True:
         raise _RefusedError(f"email_verified is {_quoted(claims.get('email_verified'))}, expected true")
     return Identity(email=_text(claims, "email"), subject=_text(claims, "sub"))
+
+
+def _check_nonce(value: object, expected: str) -> None:
+    """Refuse a token that was not made for this sign-in (OpenID Connect Core 1.0 section 3.1.3.7)."""
+    if not expected or value != expected:
+        raise _RefusedError("the nonce is not the one that was sent")
 
 
 def _check_times(claims: Mapping[str, object], now: float) -> None:

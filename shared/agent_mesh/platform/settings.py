@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
@@ -16,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from agent_mesh.contracts.values import MAX_ATTEMPT, MAX_CENTS
 
 _DAY_S: Final = 86_400
+_ORIGIN: Final = re.compile(r"(https?://[A-Za-z0-9.-]+(:\d{1,5})?)?", flags=re.ASCII)
+SHORTEST_SESSION_KEY: Final = 32
 
 
 class SettingsError(Exception):
@@ -97,13 +100,36 @@ class Settings(BaseModel):
 
     callers: CommaList = _env("MESH_CALLERS", "E-mails that may dispatch and see their own tasks.", ())
     operators: CommaList = _env("MESH_OPERATORS", "E-mails that may see every task, pause agents and sweep.", ())
+    viewers: CommaList = _env(
+        "MESH_VIEWERS", "E-mails that may see everything in the dashboard and the ledger, and change nothing.", ()
+    )
     runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
     trusted_runners: CommaList = _env(
         "MESH_TRUSTED_RUNNERS", "Those of them that reserved the budget before calling: the orchestrator.", ()
     )
     task_pushers: CommaList = _env("MESH_TASK_PUSHERS", "Service accounts that push tasks.", ())
     result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
+    intent_pushers: CommaList = _env("MESH_INTENT_PUSHERS", "Service accounts that push access intents.", ())
     dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
+    event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
+
+    relay_allowed_origins: CommaList = _env(
+        "RELAY_ALLOWED_ORIGINS", "Origins whose pages may read streams and buy tickets, such as https://ui.example.", ()
+    )
+    relay_stream_limit: int = _env(
+        "RELAY_STREAM_LIMIT",
+        "Most open streams of one instance. Each holds a thread: THREADS has to be larger.",
+        600,
+        ge=1,
+        le=10_000,
+    )
+    relay_catch_up_seconds: float = _env(
+        "RELAY_CATCH_UP_SECONDS",
+        "How often an instance with streams looks for messages of which nobody told it.",
+        60.0,
+        gt=0,
+        le=_DAY_S,
+    )
 
     agents: Annotated[dict[str, AgentAddress], BeforeValidator(_parsed)] = _env(
         "MESH_AGENTS", "JSON: agent name to {url, audience, maxCostCents}.", {}
@@ -133,6 +159,13 @@ class Settings(BaseModel):
         ge=0,
         allow_inf_nan=False,
     )
+    policy_staleness_seconds: float = _env(
+        "MESH_POLICY_STALENESS_SECONDS",
+        "How old a cached answer to 'which policy is in force?' may be.",
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+    )
     republish_seconds: float = _env(
         "MESH_REPUBLISH_SECONDS",
         "How long an accepted task may go unclaimed before it is published again.",
@@ -159,6 +192,42 @@ class Settings(BaseModel):
         (),
     )
 
+    dashboard_url: str = _env(
+        "DASHBOARD_URL",
+        "The dashboard's one origin, such as `https://dashboard.example.com`; default: the first of OIDC_AUDIENCE.",
+        "",
+    )
+    sign_in_url: str = _env(
+        "SIGN_IN_URL",
+        "Where browsers sign in: the issuer's authorization endpoint.",
+        "https://accounts.google.com/o/oauth2/v2/auth",
+    )
+    sign_in_token_url: str = _env(
+        "SIGN_IN_TOKEN_URL", "Where codes become ID tokens.", "https://oauth2.googleapis.com/token"
+    )
+    sign_in_client_id: str = _env("SIGN_IN_CLIENT_ID", "The dashboard's OAuth client at the issuer.", "")
+    sign_in_client_secret: str = _env("SIGN_IN_CLIENT_SECRET", "The secret of that client.", "")
+    session_keys: CommaList = _env(
+        "SESSION_KEYS",
+        "Secrets that sign the dashboard's sessions, of at least 32 characters; the first is newest, all are accepted.",
+        (),
+    )
+    session_seconds: float = _env("SESSION_SECONDS", "How long somebody stays signed in.", 28_800.0, ge=1, le=28_800)
+    ledger_origin: str = _env(
+        "LEDGER_ORIGIN", "Name of the ledger, a URL without its scheme; never another for the same ledger.", ""
+    )
+    ledger_key_file: str = _env(
+        "LEDGER_KEY_FILE", "File of the key that signs checkpoints where LEDGER_KMS_KEY is empty; made if missing.", ""
+    )
+    ledger_commit_seconds: float = _env(
+        "LEDGER_COMMIT_SECONDS",
+        "How far apart two commits of the ledger begin, for each instance; entries wait for theirs.",
+        1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+    )
+
     @model_validator(mode="after")
     def _verification_stays_on(self) -> Self:
         if self.service and not (self.push_verify and self.results_verify):
@@ -166,6 +235,19 @@ class Settings(BaseModel):
             raise ValueError(message)
         if self.service and self.callback_allowed_hosts:
             message = "CALLBACK_ALLOWED_HOSTS is for development only and must be empty when deployed"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _sessions_are_safe(self) -> Self:
+        if any(len(key) < SHORTEST_SESSION_KEY for key in self.session_keys):
+            message = f"SESSION_KEYS has a key of fewer than {SHORTEST_SESSION_KEY} characters"
+            raise ValueError(message)
+        if not _ORIGIN.fullmatch(self.dashboard_url):
+            message = "DASHBOARD_URL has to be an origin, such as https://dashboard.example.com, without a path"
+            raise ValueError(message)
+        if self.service and self.dashboard_url.startswith("http:"):
+            message = "DASHBOARD_URL has to be https when deployed"
             raise ValueError(message)
         return self
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 import regopy  # type: ignore[import-untyped]  # it ships no types
 from pydantic import JsonValue
 
 from agent_mesh.policy.errors import BundleRefused, NoAnswer, Refusal
+
+ENGINE: Final = f"rego-cpp {regopy.__version__}"
 
 _CODES: Final = {
     "Function not found": Refusal.UNKNOWN_FUNCTION,
@@ -21,18 +24,38 @@ _CODES: Final = {
 class Compiled:
     """A compiled bundle. Threads may share it; each needs an `Interpreter` of its own."""
 
-    def __init__(self, sources: Mapping[str, str], data_text: str, entrypoints: Sequence[str]) -> None:
+    def __init__(self, handle: Any) -> None:  # noqa: ANN401 - regopy.Bundle, untyped
+        """Take a bundle that the engine built or loaded; raise `BundleRefused` if that went wrong."""
+        if not handle.ok():
+            raise BundleRefused("The bundle does not compile.")
+        self.handle = handle
+
+    @classmethod
+    def of(cls, sources: Mapping[str, str], data_text: str, entrypoints: Sequence[str]) -> Self:
         """Compile; raise `BundleRefused` with the engine's words."""
         interpreter = _quiet()
         try:
             for file, source in sorted(sources.items()):
                 interpreter.add_module(file, source)
             interpreter.add_data_json(data_text)
-            self.handle = interpreter.build(None, list(entrypoints))
+            return cls(interpreter.build(None, list(entrypoints)))
         except regopy.RegoError as error:
             raise BundleRefused(f"The bundle does not compile: {error}") from error
-        if not self.handle.ok():
-            raise BundleRefused("The bundle does not compile.")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Load what `save` wrote; raise `BundleRefused` if the engine cannot read it.
+
+        The engine believes what it reads: only bytes whose hash is known may be given to it.
+        """
+        try:
+            return cls(_quiet().load_bundle(str(path), regopy.BundleFormat.Binary))
+        except regopy.RegoError as error:
+            raise BundleRefused(f"The saved bundle cannot be loaded: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the compiled form to a file."""
+        _quiet().save_bundle(str(path), self.handle, regopy.BundleFormat.Binary)
 
 
 class Interpreter:

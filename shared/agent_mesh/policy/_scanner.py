@@ -41,13 +41,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Token:
-    """One token, where it begins, and how many brackets are open before it."""
+    """One token, where it begins, and how many brackets are open before it. `start` counts characters of the source."""
 
     kind: Kind
     text: str
     line: int
     column: int
     depth: int
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Where the next one may begin."""
+        return self.start + len(self.text)
 
     @property
     def is_name(self) -> bool:
@@ -84,7 +90,7 @@ def tokens(file: str, source: str) -> list[Token]:
         text = match.group()
         if match.lastgroup != "space":
             depth -= text in _CLOSING
-            found.append(Token(Kind(match.lastgroup), text, line, place - line_start, depth))
+            found.append(Token(Kind(match.lastgroup), text, line, place - line_start, depth, place))
             depth += text in _OPENING
         if "\n" in text:
             line += text.count("\n")

@@ -7,6 +7,7 @@
 - Functions that do not exist: the engine finds out only when it meets one.
 - Variables that are nowhere declared: to the engine they are undefined, and `not` makes that true.
 - Template strings, which would hide calls from this check.
+- Tests in a package of rules, which they would change while they are run, and not afterwards.
 - `with`, over which the compiler ends the whole process as soon as a rule below it needs another (regopy 1.5.2).
 """
 
@@ -27,6 +28,8 @@ from agent_mesh.policy._scanner import (
     tokens,
 )
 from agent_mesh.policy.errors import BundleRefused
+
+TEST_SUFFIX: Final = "_test.rego"
 
 FORBIDDEN: Final[Mapping[str, str]] = {
     "http.send": "a decision may not wait for another server",
@@ -82,6 +85,7 @@ def vet(sources: Mapping[str, str], is_builtin: Callable[[str], bool]) -> Vetted
     heads: dict[tuple[str, ...], set[str]] = {}
     for module in modules:
         heads.setdefault(module.package, set()).update(module.heads)
+    _refuse_tests_that_add_to_rules(modules)
     called: set[str] = set()
     for module in modules:
         for rule in module.rules:
@@ -90,6 +94,18 @@ def vet(sources: Mapping[str, str], is_builtin: Callable[[str], bool]) -> Vetted
         {"/".join((*module.package, name)) for module in modules for name in module.heads if name.startswith("test_")}
     )
     return Vetted(tuple(tests), looks_into_text=not called <= BLIND_TO_TEXT)
+
+
+def _refuse_tests_that_add_to_rules(modules: Sequence[_Module]) -> None:
+    """A rule that a test added to a package would decide in the rehearsal, and be missing in production."""
+    packages = [module.package for module in modules if not module.file.endswith(TEST_SUFFIX)]
+    for module in modules:
+        if module.file.endswith(TEST_SUFFIX):
+            for package in packages:
+                shorter = min(len(package), len(module.package))
+                if package[:shorter] == module.package[:shorter]:
+                    message = "a test has a package of its own, neither in nor around that of rules"
+                    raise BundleRefused(f"{module.file}: {'.'.join(module.package)}: {message}.")
 
 
 def _parsed(file: str, source: str) -> _Module:

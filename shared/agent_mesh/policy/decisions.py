@@ -23,6 +23,8 @@ HIGHEST_RISK: Final = 100
 ENGINE_REF: Final = "engine#refused"
 """The policy reference of a denial that no rule made."""
 
+_OBLIGATIONS_LIMIT_BYTES: Final = 16 * 1024
+
 ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
@@ -32,7 +34,7 @@ class Verdict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     allow: bool
-    reasons: tuple[ReasonCode, ...] = Field(strict=False)
+    reasons: tuple[ReasonCode, ...] = Field(strict=False, max_length=64)
     obligations: dict[str, JsonValue]
     policy_ref: str = Field(pattern=r"^[A-Za-z0-9_./-]+#[A-Za-z0-9_./-]+$")
     risk_after: float | None = None
@@ -44,6 +46,9 @@ class Verdict(BaseModel):
             raise ValueError(message)
         if not self.allow and self.obligations:
             message = "a denial obliges to nothing"
+            raise ValueError(message)
+        if len(canonical_json(self.obligations).encode()) > _OBLIGATIONS_LIMIT_BYTES:
+            message = "obligations are more than an event can carry"
             raise ValueError(message)
         return self
 
@@ -140,7 +145,12 @@ def access_answer(intent: AccessIntent, tx_id: str, decision: Decision, unix_sec
 def _risk_before(intent: AccessIntent) -> float:
     """Return the session's risk when no rule could say it: a denial leaves it as it was."""
     risk = intent.context.get("session_risk")
-    return risk if isinstance(risk, (int, float)) and not isinstance(risk, bool) else HIGHEST_RISK
+    if not isinstance(risk, (int, float)) or isinstance(risk, bool):
+        return HIGHEST_RISK
+    try:
+        return float(risk)
+    except OverflowError:  # JSON's whole numbers have no end
+        return HIGHEST_RISK
 
 
 def _verdict(value: JsonValue) -> Verdict:

@@ -5,21 +5,57 @@ Nothing of regopy is imported before an engine is made.
 
 from __future__ import annotations
 
+import tempfile
 import weakref
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import JsonValue
 
-from agent_mesh.contracts.values import canonical_json
 from agent_mesh.policy._vetting import vet
 from agent_mesh.policy._workers import Evaluation, Workers
 from agent_mesh.policy.bundles import Bundle
 from agent_mesh.policy.errors import BundleRefused, NoAnswer, Refusal
 from agent_mesh.policy.inputs import InputLimits, InputText, input_text
+from agent_mesh.policy.saved import Saved
+
+if TYPE_CHECKING:  # it loads the engine
+    from agent_mesh.policy._rego import Compiled
 
 DEFAULT_WORKERS: Final = 4
 DEFAULT_TIMEOUT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class _Ready:
+    compiled: Compiled
+    entrypoints: frozenset[str]
+    tests: tuple[str, ...]
+    looks_into_text: bool
+
+
+def _compiled(bundle: Bundle, *, with_tests: bool) -> _Ready:
+    from agent_mesh.policy._rego import Compiled, is_builtin
+
+    sources = {**bundle.modules, **(bundle.tests if with_tests else {})}
+    vetted = vet(sources, is_builtin)
+    entrypoints = frozenset({*bundle.decisions.values(), *vetted.tests})
+    if not entrypoints:
+        raise BundleRefused(f"Bundle {bundle.name} has neither a decision nor a test.")
+    compiled = Compiled.of(sources, bundle.base_document_text, sorted(entrypoints))
+    return _Ready(compiled, entrypoints, vetted.tests, vetted.looks_into_text)
+
+
+def _loaded(bundle: Bundle, saved: Saved) -> _Ready:
+    from agent_mesh.policy._rego import Compiled
+
+    with tempfile.NamedTemporaryFile() as file:  # the engine reads files only
+        file.write(saved.binary)
+        file.flush()
+        compiled = Compiled.load(Path(file.name))
+    return _Ready(compiled, frozenset(bundle.decisions.values()), (), saved.looks_into_text)
 
 
 class Engine:
@@ -33,19 +69,20 @@ class Engine:
         workers: int = DEFAULT_WORKERS,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         limits: InputLimits | None = None,
+        saved: Saved | None = None,
     ) -> None:
-        """Vet and compile; raise `BundleRefused` for what cannot be trusted to decide."""
-        from agent_mesh.policy._rego import Compiled, Interpreter, is_builtin
+        """Vet and compile, or load what was `saved` of this bundle.
 
-        sources = {**bundle.modules, **(bundle.tests if with_tests else {})}
-        vetted = vet(sources, is_builtin)
-        self.tests: Final = vetted.tests
-        self.entrypoints: Final = frozenset({*bundle.decisions.values(), *vetted.tests})
-        if not self.entrypoints:
-            raise BundleRefused(f"Bundle {bundle.name} has neither a decision nor a test.")
-        self._refuses_escapes = vetted.looks_into_text
+        Raises `BundleRefused` for what cannot be trusted to decide.
+        """
+        from agent_mesh.policy._rego import Interpreter
+
+        ready = _loaded(bundle, saved) if saved else _compiled(bundle, with_tests=with_tests)
+        compiled = ready.compiled
+        self.tests: Final = ready.tests
+        self.entrypoints: Final = ready.entrypoints
+        self._refuses_escapes = ready.looks_into_text
         self._limits = limits or InputLimits()
-        compiled = Compiled(sources, canonical_json(bundle.base_document), sorted(self.entrypoints))
 
         def evaluation() -> Evaluation:
             interpreter = Interpreter()

@@ -1,6 +1,7 @@
 """Tries a bundle in a process of its own: one that nobody tested may end the process that compiles it.
 
-Whoever takes bundles from elsewhere than this package rehearses them before making an `Engine` of them.
+Whoever takes bundles from elsewhere than this package rehearses them before making an `Engine` of them. The process
+gets no environment but what Python needs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _UNFIT: Final = 3
 def rehearse(bundle: Bundle, *, timeout_s: float = 60.0) -> list[TestReport]:
     """Return the reports of a bundle's tests; raise `BundleRefused` if it is unfit, too slow or ends its process."""
     command = [sys.executable, "-c", f"import sys; from {__name__} import main; sys.exit(main())"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         ended = subprocess.run(  # noqa: S603 - our own module; the bundle goes through its standard input
             command,

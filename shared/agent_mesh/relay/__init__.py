@@ -8,7 +8,7 @@ from agent_mesh.relay.history import History, Published
 from agent_mesh.relay.hub import Hub
 from agent_mesh.relay.messages import Draft, Message
 from agent_mesh.relay.replay import GapReason, Replay
-from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, Relay, StreamEvent, StreamLimits
+from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, OpenStream, Relay, StreamEvent, StreamLimits
 from agent_mesh.relay.subscriber import EndReason, QueueLimits
 from agent_mesh.relay.tickets import Ticket, Tickets
 from agent_mesh.relay.together import Appends
@@ -26,6 +26,7 @@ __all__ = [
     "History",
     "Hub",
     "Message",
+    "OpenStream",
     "Published",
     "QueueLimits",
     "Relay",

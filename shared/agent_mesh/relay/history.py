@@ -123,9 +123,18 @@ class History:
             return self._replay(later[-HISTORY_LIMIT:], GapReason.TOO_OLD)
         return self._replay(later, position=position)
 
+    def find(self, topic: str, number: int) -> Message | None:
+        """Return the message with this number, None if there is none or no longer."""
+        found = self._newest(topic, 1, number, number)
+        return found[0] if found else None
+
     def topics(self, pattern: TopicPattern) -> list[str]:
         """Return the topics with messages that a pattern stands for."""
         return self._topics.matching(pattern)
+
+    def topic_names(self, after: str) -> Iterator[str]:
+        """Yield the topics that have messages, by name, behind the name `after`."""
+        return self._topics.names(after)
 
     def forgets(self, number: int) -> bool:
         """Tell whether messages with this number may have been deleted by now."""
@@ -191,11 +200,13 @@ class History:
         found = self._newest(topic, 1)
         return found[-1].number if found else NO_MESSAGE
 
-    def _newest(self, topic: str, limit: int, position: int | None = None) -> list[Message]:
-        """Return the newest messages, from `position` on, oldest first; also those that TTL has not deleted yet."""
+    def _newest(self, topic: str, limit: int, position: int | None = None, last: int | None = None) -> list[Message]:
+        """Return the newest messages from `position` to `last`, oldest first; also those that TTL will delete."""
         query: Any = self._database.collection(COLLECTION).where(filter=FieldFilter("topic", "==", topic))
         if position is not None:
             query = query.where(filter=FieldFilter("number", ">=", position))
+        if last is not None:
+            query = query.where(filter=FieldFilter("number", "<=", last))
         query = query.order_by("number", direction=firestore.Query.DESCENDING).limit(limit)
         with firestore_errors():
             found = [_message_of(snapshot.to_dict()) for snapshot in query.get()]

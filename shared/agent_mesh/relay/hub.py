@@ -69,6 +69,17 @@ class Hub:
         for subscriber in ended:
             self.unsubscribe(subscriber)
 
+    @property
+    def patterns(self) -> tuple[TopicPattern, ...]:
+        """What somebody listens to."""
+        return tuple(self._by_pattern)
+
+    def last(self, topic: str) -> int | None:
+        """Return the number of the last message of a topic that was handed out, None if it is not known."""
+        lane = self._lanes[hash(topic) % _LANES]
+        with lane.lock:
+            return lane.last(topic)
+
     def presence(self, topic: str) -> int:
         """Return how many subscribers of this instance get the messages of a topic."""
         return len(self._subscribers(topic))
@@ -91,7 +102,10 @@ class Hub:
             missed = self._stored.since(message.topic, last).messages
         except Unavailable:
             missed = ()  # every stream sees the hole itself, and ends if the database is still out of reach
-        return [*(each for each in missed if each.number < message.number), message]
+        missed = tuple(each for each in missed if each.number < message.number)
+        if sum(each.size_bytes for each in missed) > self._limits.size_bytes // 4:
+            missed = ()  # they would fill the queues: each stream reads them at its own pace
+        return [*missed, message]
 
     def _subscribers(self, topic: str) -> dict[Subscriber, None]:
         """Return each subscriber once, whatever its patterns have in common."""

@@ -7,6 +7,7 @@ twice. Each message names its predecessor: whoever gets them live sees at once w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -20,6 +21,7 @@ NO_MESSAGE: Final = 0
 
 _ID_DIGITS: Final = 16
 _MICROSECONDS: Final = 1_000_000
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _PAYLOAD: Final = TypeAdapter(dict[str, JsonValue])
 
 
@@ -70,6 +72,11 @@ class Message:
         """The contract's `{"id", "ts", "topic", "payload"}` as JSON, made once however many subscribers get it."""
         head = to_json({"id": self.message_id, "ts": self.number / _MICROSECONDS, "topic": self.topic})
         return f'{head[:-1]},"payload":{self.payload}}}'
+
+    @cached_property
+    def block(self) -> bytes:
+        """`data` as lines of `text/event-stream` with the blank line that ends an event, made once as well."""
+        return "".join(f"data: {line}\n" for line in _LINE_END.split(self.data)).encode() + b"\n"
 
     @cached_property
     def size_bytes(self) -> int:

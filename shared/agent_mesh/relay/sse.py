@@ -7,8 +7,8 @@ has a name: `gap` and `end`. A block with an `id:` and no data moves `Last-Event
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Final, Protocol
 
 from agent_mesh.contracts.values import to_json
 from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, StreamEvent
@@ -40,24 +40,59 @@ def block(
     return "\n".join(lines) + "\n\n"
 
 
-def formatted(events: Iterable[StreamEvent]) -> Iterator[bytes]:
-    """Yield a stream's bytes, block by block; the first tells when to connect again."""
-    yield block(retry_ms=RECONNECT_MS).encode()
-    for event in events:
-        yield format_event(event).encode()
+class Batches(Protocol):
+    """A stream whose events come together where they are ready together."""
+
+    def batches(self) -> Iterator[Sequence[StreamEvent]]:
+        """Yield what is ready at once."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
 
 
-def format_event(event: StreamEvent) -> str:
+class EventBlocks:
+    """A stream's bytes: what is ready at once is one piece, and the first tells when to connect again."""
+
+    def __init__(self, stream: Batches) -> None:
+        """Format this stream; closing it closes the stream."""
+        self._stream = stream
+        self._pieces = formatted(stream.batches())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Close the stream, also where nothing was read of it."""
+        self._pieces.close()
+        self._stream.close()
+
+
+def formatted(batches: Iterable[Sequence[StreamEvent]]) -> Generator[bytes, None, None]:
+    """Yield a piece for each batch; the first tells when to connect again."""
+    first = block(retry_ms=RECONNECT_MS).encode()
+    for batch in batches:
+        yield first + b"".join(map(format_event, batch))
+        first = b""
+    if first:
+        yield first
+
+
+def format_event(event: StreamEvent) -> bytes:
     """Return the block of one event."""
     match event:
         case Delivery(message, cursor):
-            return block(data=message.data, event_id=cursor)
+            return b"id: " + cursor.encode() + b"\n" + message.block
         case Gap(topic, reason):
-            return block(data=to_json({"topic": topic, "reason": reason.value}), event="gap")
+            return block(data=to_json({"topic": topic, "reason": reason.value}), event="gap").encode()
         case Heartbeat(cursor):
-            return comment("") if cursor is None else comment("") + block(event_id=cursor)
+            return (comment("") if cursor is None else comment("") + block(event_id=cursor)).encode()
         case End(reason):
-            return block(data=to_json({"reason": reason.value}), event="end")
+            return block(data=to_json({"reason": reason.value}), event="end").encode()
 
 
 def _one_line(value: str) -> str:

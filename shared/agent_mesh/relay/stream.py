@@ -8,7 +8,7 @@ a `Gap` says so before the next message.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Protocol, TypeAlias
@@ -19,10 +19,19 @@ from agent_mesh.relay.cursors import Cursor, Progress, parse_cursor, single_topi
 from agent_mesh.relay.hub import Hub
 from agent_mesh.relay.messages import NO_MESSAGE, Message, number_at
 from agent_mesh.relay.replay import GapReason, Replay, StoredMessages
-from agent_mesh.relay.subscriber import EndReason, Subscriber
+from agent_mesh.relay.subscriber import EndReason
 from agent_mesh.relay.topics import TopicPattern
 
+Readable: TypeAlias = Callable[[str], bool]
+"""Whether a reader may see a topic. Asked for every message; may raise `Unavailable`, which ends the stream."""
+
 _CLOCKS_DIFFER_SECONDS: Final = 60.0
+_BATCH_BYTES: Final = 64 * 1024
+
+
+def everything(_topic: str) -> bool:
+    """Let a reader see every topic that its patterns mean."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -95,104 +104,170 @@ class Relay:
         self._limits = limits
 
     def open(
-        self, patterns: tuple[TopicPattern, ...], last_event_id: str | None = None
-    ) -> Generator[StreamEvent, None, None]:
+        self,
+        patterns: tuple[TopicPattern, ...],
+        last_event_id: str | None = None,
+        readable: Readable = everything,
+    ) -> OpenStream:
         """Return a stream that goes on after `last_event_id`; without one it begins with the stored history.
 
-        Raises `InvalidRequest` for a made-up id, before anything is opened. Close the iterator to free what it holds.
+        Of the topics that the patterns mean it has those that are `readable`. Raises `InvalidRequest` for a made-up id
+        or patterns that mean too many topics, and `Unavailable`; nothing is open then. Close the stream to free what it
+        holds.
         """
         now = number_at(self._clock.now())
         start = parse_cursor(last_event_id, patterns) if last_event_id else Cursor(now)
         progress = Progress(start, single=single_topic(patterns))
-        return _Stream(self._hub, self._history, self._clock, self._limits).events(patterns, progress)
+        return OpenStream(_Source(self._hub, self._history, self._clock, self._limits, readable), patterns, progress)
 
 
-class _Stream:
-    """The state of one stream. Only the thread that iterates over its events uses it."""
+@dataclass(frozen=True)
+class _Source:
+    """What all streams are made of."""
 
-    def __init__(self, hub: Hub, history: TopicHistory, clock: Clock, limits: StreamLimits) -> None:
-        self._hub = hub
-        self._history = history
-        self._clock = clock
-        self._limits = limits
+    hub: Hub
+    history: TopicHistory
+    clock: Clock
+    limits: StreamLimits
+    readable: Readable
+
+
+class OpenStream:
+    """One stream: iterate over its events, one by one or in `batches`, in one thread. Any thread may end it."""
+
+    def __init__(self, source: _Source, patterns: tuple[TopicPattern, ...], progress: Progress) -> None:
+        """Subscribe, and see which topics there are."""
+        self.patterns: Final = patterns
+        self._source = source
+        self._progress = progress
         self._sent_bytes = 0
-        self._until = time.monotonic() + limits.recycle_s
-
-    def events(self, patterns: tuple[TopicPattern, ...], progress: Progress) -> Generator[StreamEvent, None, None]:
-        """Yield until the end; closing the generator frees the subscriber."""
-        subscriber = self._hub.subscribe(patterns)
+        self._until = time.monotonic() + source.limits.recycle_s
+        self._began = number_at(source.clock.now() - _CLOCKS_DIFFER_SECONDS)
+        self._subscriber = source.hub.subscribe(patterns)
         try:
-            for event in chain(self._missed(patterns, progress), self._live(subscriber, progress)):
-                yield event
-                if self._used_up(event):
-                    yield End(EndReason.RECYCLED)
-                    return
+            self._listed = {topic for pattern in patterns for topic in source.history.topics(pattern)}
+        except BaseException:
+            source.hub.unsubscribe(self._subscriber)
+            raise
+        self._batches = self._all()
+        self._batch: Iterator[StreamEvent] = iter(())
+
+    def __iter__(self) -> Iterator[StreamEvent]:
+        return self
+
+    def __next__(self) -> StreamEvent:
+        """Return the next event, whatever batch it is in."""
+        while (event := next(self._batch, None)) is None:
+            self._batch = iter(next(self._batches))
+        return event
+
+    def batches(self) -> Iterator[Sequence[StreamEvent]]:
+        """Yield what is ready at once together: it can be sent in one piece."""
+        return self._batches
+
+    def wake(self) -> None:
+        """Let the reading thread have a heartbeat now."""
+        self._subscriber.wake()
+
+    def abandon(self) -> None:
+        """End it, for nobody reads it any more."""
+        self._subscriber.end(EndReason.GONE)
+
+    def close(self) -> None:
+        """Free what it holds; once more changes nothing."""
+        self._batches.close()
+        self._source.hub.unsubscribe(self._subscriber)
+
+    def _all(self) -> Generator[Sequence[StreamEvent], None, None]:
+        batch: list[StreamEvent] = []
+        size = 0
+        try:
+            for event in chain(self._missed(), self._live()):
+                if event is not None:
+                    batch.append(event)
+                    size += event.message.size_bytes if isinstance(event, Delivery) else 0
+                    if self._used_up(event):
+                        batch.append(End(EndReason.RECYCLED))
+                        break
+                if batch and (event is None or size >= _BATCH_BYTES):
+                    yield batch
+                    batch, size = [], 0
         except Unavailable:
-            yield End(EndReason.UNAVAILABLE)
+            batch.append(End(EndReason.UNAVAILABLE))
         finally:
-            self._hub.unsubscribe(subscriber)
+            self._source.hub.unsubscribe(self._subscriber)
+        yield batch
 
     def _used_up(self, event: StreamEvent) -> bool:
         if isinstance(event, Delivery):
             self._sent_bytes += event.message.size_bytes
-        return self._sent_bytes >= self._limits.recycle_bytes or time.monotonic() >= self._until
+        limits = self._source.limits
+        return self._sent_bytes >= limits.recycle_bytes or time.monotonic() >= self._until
 
-    def _missed(self, patterns: tuple[TopicPattern, ...], progress: Progress) -> Iterator[StreamEvent]:
+    def _missed(self) -> Iterator[StreamEvent]:
         """Yield what each topic has behind its position; afterwards topics without one had no message before."""
-        began = number_at(self._clock.now() - _CLOCKS_DIFFER_SECONDS)
-        yield from self._unknown_past(patterns, progress)
-        listed = [topic for pattern in patterns for topic in self._history.topics(pattern)]
-        for topic in sorted({*listed, *progress.topics}):
-            yield from self._behind(topic, progress)
-        progress.began, progress.partial = began, False
+        progress = self._progress
+        yield from self._unknown_past()
+        for topic in sorted({*self._listed, *progress.topics}):
+            if self._source.readable(topic):
+                yield from self._behind(topic)
+        progress.began, progress.partial = self._began, False
         yield Heartbeat(progress.text)
 
-    def _unknown_past(self, patterns: tuple[TopicPattern, ...], progress: Progress) -> Iterator[Gap]:
+    def _unknown_past(self) -> Iterator[Gap]:
         """Yield a gap for each pattern whose topics may have come and gone since the reader was here."""
-        if self._history.forgets(progress.began):
-            yield from (Gap(each.text, GapReason.TOO_OLD) for each in patterns if not each.literal)
+        if self._source.history.forgets(self._progress.began):
+            yield from (Gap(each.text, GapReason.TOO_OLD) for each in self.patterns if not each.literal)
 
-    def _live(self, subscriber: Subscriber, progress: Progress) -> Iterator[StreamEvent]:
+    def _live(self) -> Iterator[StreamEvent | None]:
+        """Yield events as they come, None where the next one may have to be waited for."""
         while True:
-            taken = subscriber.take(min(self._limits.heartbeat_s, max(0.0, self._until - time.monotonic())))
+            yield None
+            limits = self._source.limits
+            taken = self._subscriber.take(min(limits.heartbeat_s, max(0.0, self._until - time.monotonic())))
             if taken is None:
-                yield Heartbeat(progress.text)
+                yield Heartbeat(self._progress.text)
             elif isinstance(taken, EndReason):
                 yield End(taken)
                 return
             else:
-                yield from self._in_order(taken, progress)
+                for message in taken:
+                    yield from self._in_order(message)
 
-    def _in_order(self, message: Message, progress: Progress) -> Iterator[StreamEvent]:
+    def _in_order(self, message: Message) -> Iterator[StreamEvent]:
         """Yield a live message behind everything of its topic that the reader lacks; nothing if it has it."""
-        if message.previous > (progress.position(message.topic) or NO_MESSAGE):
-            yield from self._behind(message.topic, progress)
+        progress = self._progress
         position = progress.position(message.topic) or NO_MESSAGE
-        if message.number <= position:
+        if message.number <= position or not self._source.readable(message.topic):
             return
-        if message.previous > position:  # the history has lost it already
-            yield Gap(message.topic, GapReason.TOO_OLD)
-        yield self._delivery(message, progress)
+        if message.previous > position:
+            yield from self._behind(message.topic)
+            position = progress.position(message.topic) or NO_MESSAGE
+            if message.number <= position:
+                return
+            if message.previous > position:  # the history has lost it already
+                yield Gap(message.topic, GapReason.TOO_OLD)
+        yield self._delivery(message)
 
-    def _behind(self, topic: str, progress: Progress) -> Iterator[StreamEvent]:
+    def _behind(self, topic: str) -> Iterator[StreamEvent]:
         """Yield what the history has behind the reader's position; without one, the newest messages."""
+        progress = self._progress
         position = progress.position(topic)
         if position is None:
-            replay = self._history.latest(topic)
+            replay = self._source.history.latest(topic)
             gap = _gap_of_unnamed(replay, progress)
         else:
-            replay = self._history.since(topic, position)
+            replay = self._source.history.since(topic, position)
             gap = replay.gap
         if gap:
             yield Gap(topic, gap)
         for message in replay.messages:
-            yield self._delivery(message, progress)
+            yield self._delivery(message)
         progress.reached(topic, replay.position)
 
-    @staticmethod
-    def _delivery(message: Message, progress: Progress) -> Delivery:
-        progress.reached(message.topic, message.number)
-        return Delivery(message, progress.text or message.message_id)
+    def _delivery(self, message: Message) -> Delivery:
+        self._progress.reached(message.topic, message.number)
+        return Delivery(message, self._progress.text or message.message_id)
 
 
 def _gap_of_unnamed(replay: Replay, progress: Progress) -> GapReason | None:

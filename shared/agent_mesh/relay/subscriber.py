@@ -6,8 +6,7 @@ A subscriber that does not keep up is ended and its queue freed at once; publish
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -27,6 +26,8 @@ class EndReason(StrEnum):
     """The instance stops."""
     UNAVAILABLE = "unavailable"
     """What was missed cannot be read from the database at the moment."""
+    GONE = "gone"
+    """The reader has closed the connection."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Subscriber:
         self.patterns = patterns
         self._limits = limits
         self._changed = threading.Condition(threading.Lock())
-        self._queue: deque[Message] = deque()
+        self._queue: list[Message] = []
         self._size_bytes = 0
+        self._woken = False
         self._end: EndReason | None = None
 
     @property
@@ -77,20 +79,24 @@ class Subscriber:
                 self._finish(reason)
                 self._changed.notify()
 
-    def take(self, timeout_s: float) -> Message | EndReason | None:
-        """Return the next message, or the reason of the end, or None if nothing came in time."""
+    def wake(self) -> None:
+        """Let `take` return, though nothing has come: its thread has something else to look at."""
         with self._changed:
-            if not self._queue and self._end is None:
+            self._woken = True
+            self._changed.notify()
+
+    def take(self, timeout_s: float) -> Sequence[Message] | EndReason | None:
+        """Return everything that waits, or the reason of the end, or None if nothing came in time."""
+        with self._changed:
+            if not (self._queue or self._end or self._woken):
                 self._changed.wait(timeout_s)
+            self._woken = False
             if self._end is not None:
                 return self._end
-            if not self._queue:
-                return None
-            message = self._queue.popleft()
-            self._size_bytes -= message.size_bytes
-            return message
+            taken, self._queue, self._size_bytes = self._queue, [], 0
+            return taken or None
 
     def _finish(self, reason: EndReason) -> None:
         self._end = reason
-        self._queue.clear()
+        self._queue = []
         self._size_bytes = 0

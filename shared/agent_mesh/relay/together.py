@@ -6,13 +6,13 @@ Alone, they would lose races against each other: a topic is one chain. A lone ap
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agent_mesh.contracts.problems import MeshError
 from agent_mesh.relay.history import History, Published
-from agent_mesh.relay.messages import Draft
+from agent_mesh.relay.messages import Draft, Message
 
 _LANES: Final = 64
 
@@ -35,9 +35,10 @@ class _Lane:
 class Appends:
     """Appends single drafts for the threads of one instance."""
 
-    def __init__(self, history: History) -> None:
-        """Append to this history."""
+    def __init__(self, history: History, appended: Callable[[Message], object] | None = None) -> None:
+        """Append to this history; `appended` gets the messages of each topic in their order, before `append` ends."""
         self._history = history
+        self._appended = appended
         self._lanes = [_Lane() for _ in range(_LANES)]
 
     def append(self, topic: str, draft: Draft) -> Published:
@@ -64,3 +65,5 @@ class Appends:
             return
         for each, outcome in zip(together, published, strict=True):
             each.outcome = outcome
+            if outcome.message and self._appended:
+                self._appended(outcome.message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ COLLECTION: Final = "relay_topics"
 MATCH_LIMIT: Final = 100
 """Most topics with messages that a pattern may stand for when a stream begins: each is read."""
 
+_SCAN_LIMIT: Final = 1000
+"""Most topics that are looked at for one pattern: `*.x` looks at all there are."""
+
+_PAGE: Final = 100
 _LAST_CHARACTER: Final = "\uf8ff"
 _REMEMBERED_LIMIT: Final = 10_000
 
@@ -58,17 +63,32 @@ class TopicList:
         if pattern.prefix:
             query = query.where(filter=FieldFilter("topic", ">=", pattern.prefix))
             query = query.where(filter=FieldFilter("topic", "<", pattern.prefix + _LAST_CHARACTER))
-        now = moment(self._clock.now())
-        found = []
-        with firestore_errors():
-            for snapshot in query.get():
-                if snapshot.get("expireAt") > now and pattern.matches(snapshot.id):
-                    found.append(snapshot.id)
-                if len(found) > MATCH_LIMIT:
-                    raise _too_many(pattern)
+        listed = self._read(query.limit(_SCAN_LIMIT))
+        found = [topic for topic in self._alive(listed) if pattern.matches(topic)]
+        if len(found) > MATCH_LIMIT or len(listed) == _SCAN_LIMIT:
+            raise _too_many(pattern)
         return found
+
+    def names(self, after: str) -> Iterator[str]:
+        """Yield topics by name, behind the name `after`, read as they are asked for."""
+        while True:
+            query: Any = self._database.collection(COLLECTION).order_by("topic")
+            listed = self._read(query.start_after({"topic": after}).limit(_PAGE))
+            yield from self._alive(listed)
+            if len(listed) < _PAGE:
+                return
+            after = listed[-1].id
+
+    @staticmethod
+    def _read(query: Any) -> list[Any]:  # noqa: ANN401  # the client's query type is untyped
+        with firestore_errors():
+            return list(query.get())
+
+    def _alive(self, listed: list[Any]) -> list[str]:
+        now = moment(self._clock.now())
+        return [snapshot.id for snapshot in listed if snapshot.get("expireAt") > now]
 
 
 def _too_many(pattern: TopicPattern) -> InvalidRequest:
-    fault = f"{pattern.text!r} stands for more than {MATCH_LIMIT} topics: name fewer"
+    fault = f"{pattern.text!r} stands for more than {MATCH_LIMIT} topics, or may: name fewer"
     return InvalidRequest(f"topic: {fault}.", errors=[FieldFault(field="topic", message=fault)])

@@ -110,7 +110,7 @@ def test_a_payload_is_an_object(payload: object) -> None:
         (AgentName, ["light", "a", "A-1_b.c", "a" * 63], ["", "-a", ".a", "a" * 64, "a/b", "a b", "é", "a\n"]),
         (IdempotencyKey, ["k", "k" * 255, "ключ"], ["", "k" * 256, "a\nb", "a\x7f", "\x00"]),
         (TraceId, ["t", "a" * 128, "!~"], ["", "a" * 129, "a b", "é", "a\n"]),
-        (TaskId, ["t", "a" * 128, "A-_9"], ["", "a" * 129, "a/b", "a.b", "a\n"]),
+        (TaskId, ["t", "a" * 128, "A-_9", "__t_", "___"], ["", "a" * 129, "a/b", "a.b", "a\n", "____", "__t__"]),
         (CallbackUrl, ["https://a", "h" * 2048], ["https:/", "h" * 2049]),
     ],
     ids=["cents", "attempt", "unix seconds", "agent", "key", "trace id", "task id", "callback url"],

@@ -21,11 +21,14 @@ COLLECTIONS = {
     "budgets": (["budgets/store.py"], set()),
     "agents": (["agents/control.py"], set()),
     "dead": (["deadletters/store.py"], {"__name__"}),
-    "ledger": (["ledger/store.py"], set()),
+    "ledger": (["ledger/store.py"], {"__name__"}),
+    "policy_versions": (["policy/versions.py"], set()),
+    "policy_switches": (["policy/switch.py"], set()),
     "relay_messages": (["relay/history.py"], set()),
     "relay_keys": (["relay/keys.py"], set()),
     "relay_topics": (["relay/topic_list.py"], set()),
     "relay_tickets": (["relay/tickets.py"], set()),
+    "relay_presence": (["relay/presence.py"], set()),
 }
 """Modules whose dict displays are the documents of a collection, and the keys among them that are no fields of it."""
 
@@ -74,5 +77,6 @@ def test_fields_that_may_be_large_are_never_indexed() -> None:
         (each["collectionGroup"], each["fieldPath"]) for each in DECLARED["fieldOverrides"] if not each["indexes"]
     }
     large = {("tasks", "payload"), ("tasks", "result"), ("runs", "result"), ("runs", "progress"), ("dead", "data")}
-    large |= {("ledger", "held"), ("relay_messages", "payload")}
+    large |= {("ledger", "held"), ("relay_messages", "payload"), ("policy_versions", "bundle")}
+    large |= {("ledger", "held"), ("relay_messages", "payload"), ("relay_presence", "streams")}
     assert large <= exempt

@@ -565,3 +565,9 @@ def test_outside_of_a_request_there_is_no_trace_id() -> None:
 def test_access_forgets_audiences_that_are_not_set() -> None:
     assert Access.of([ANN], "", AUDIENCE) == Access(frozenset({ANN}), (AUDIENCE,))
     assert not Access.of([ANN]).public
+
+
+def test_a_role_has_the_root_and_static_to_itself(function: Function) -> None:
+    for path in ("/", "/static/openapi.css"):
+        response = function.call("GET", path, by=None)
+        assert (response.status_code, json.loads(response.get_data())["code"]) == (404, "not_found")

@@ -398,3 +398,50 @@ def test_no_forged_segments_raise_anything_but_the_refusal(
     for forged in (header, {**header, **HEADER}):
         with pytest.raises(Unauthenticated):
             verify(f"Bearer {segment(forged)}.{segment(payload) or 'e30'}.c2ln")
+
+
+class TestSignIn:
+    """The token of a code that was exchanged: it must be for this client and for this attempt."""
+
+    CLIENT = "client.apps.example.com"
+
+    def test_a_token_with_the_nonce_says_who_signed_in(self, store: CertificateStore, issuer: Issuer) -> None:
+        token = issuer.token(claims(aud=self.CLIENT, nonce="n-1"))
+        identity = TokenVerifier(store, clock=StoppedClock()).verify_sign_in(token, self.CLIENT, "n-1")
+        assert identity == Identity(email=CALLER, subject="1234567890")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"nonce": "n-2"},
+            {"nonce": ["n-1"]},
+            {"nonce": None},
+            {"nonce": "n-1\ud800"},
+            {"nonce": "n-1", "aud": AUDIENCE},
+            {"nonce": "n-1", "email_verified": False},
+            {"nonce": "n-1", "exp": NOW - 100, "iat": NOW - 200},
+            {"nonce": "n-1", "iss": "https://accounts.example.com"},
+        ],
+        ids=ascii,
+    )
+    def test_any_other_token_is_refused(
+        self, store: CertificateStore, issuer: Issuer, changes: Mapping[str, object]
+    ) -> None:
+        token = issuer.token(claims(**{"aud": self.CLIENT, **changes}))
+        with pytest.raises(Unauthenticated) as refused:
+            TokenVerifier(store, clock=StoppedClock()).verify_sign_in(token, self.CLIENT, "n-1")
+        assert refused.value.__context__ is None
+
+    def test_without_a_nonce_or_a_client_nobody_signs_in(self, store: CertificateStore, issuer: Issuer) -> None:
+        verifier = TokenVerifier(store, clock=StoppedClock())
+        for client, nonce in ((self.CLIENT, ""), ("", "n-1")):
+            with pytest.raises(Unauthenticated):
+                verifier.verify_sign_in(issuer.token(claims(aud=client, nonce=nonce)), client, nonce)
+
+    def test_a_removed_signature_is_never_accepted_here(self, store: CertificateStore, issuer: Issuer) -> None:
+        head, body, _ = issuer.token(claims(aud=self.CLIENT, nonce="n-1")).split(".")
+        verifier = TokenVerifier(store, accept_removed_signature=True, clock=StoppedClock())
+        for token in (f"{head}.{body}.{REMOVED_SIGNATURE}", f"{head}.{body}.", "", "a b.c.d", "x" * 5000):
+            with pytest.raises(Unauthenticated):
+                verifier.verify_sign_in(token, self.CLIENT, "n-1")

@@ -19,8 +19,8 @@ def folder(place: Path, **files: str) -> Path:
 def test_the_package_holds_the_bundle_mesh() -> None:
     assert "mesh" in bundle_names()
     bundle = packaged_bundle("mesh")
-    assert set(bundle.decisions) == {"access", "dispatch"}
-    assert set(bundle.tests) == {"access_test.rego", "dispatch_test.rego"}
+    assert set(bundle.decisions) == {"access", "dispatch", "relay"}
+    assert set(bundle.tests) == {"access_test.rego", "dispatch_test.rego", "relay_test.rego"}
 
 
 def test_a_name_that_is_none_is_refused() -> None:

@@ -59,7 +59,7 @@ def answer(case: dict[str, Any]) -> list[dict[str, Any]] | None:
     text = json.dumps(case["input"], ensure_ascii=False) if "input" in case else case.get("input_term", "{}")
     interpreter = Interpreter(strict=case.get("strict_error", False))
     try:
-        compiled = Compiled(sources, json.dumps(case.get("data") or {}, ensure_ascii=False), [entrypoint])
+        compiled = Compiled.of(sources, json.dumps(case.get("data") or {}, ensure_ascii=False), [entrypoint])
         return [{query[2]: interpreter.evaluate(compiled, entrypoint, text)}]
     except NoAnswer as refused:
         return [] if refused.code is Refusal.UNDEFINED else None

@@ -209,7 +209,7 @@ def test_a_forgotten_engine_leaves_no_thread() -> None:
 
 
 def test_an_input_that_cannot_be_read_is_not_answered_with_the_one_before() -> None:
-    compiled = Compiled({"p.rego": "package p\n\nallow if input.x\n"}, "{}", [RULE])
+    compiled = Compiled.of({"p.rego": "package p\n\nallow if input.x\n"}, "{}", [RULE])
     interpreter = Interpreter()
     assert interpreter.evaluate(compiled, RULE, '{"x": true}') is True
     with pytest.raises(NoAnswer) as refused:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,6 +24,7 @@ from agent_mesh.relay import (
     History,
     Hub,
     Message,
+    OpenStream,
     QueueLimits,
     Relay,
     StreamEvent,
@@ -60,7 +60,7 @@ class Reader:
     before: dict[str, int]
     """The newest message of each topic when this reader first came: nothing up to them can be missed."""
     cursor: str | None = None
-    stream: Generator[StreamEvent, None, None] | None = None
+    stream: OpenStream | None = None
     seen: dict[str, int] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
     all_excused: bool = False

@@ -21,7 +21,7 @@ def everything(subscriber: Subscriber) -> list[Message | EndReason]:
     """Take what waits, and the reason of the end."""
     taken: list[Message | EndReason] = []
     while (each := subscriber.take(0.0)) is not None:
-        taken.append(each)
+        taken += [each] if isinstance(each, EndReason) else each
         if isinstance(each, EndReason):
             break
     return taken
@@ -108,10 +108,19 @@ def test_a_closed_hub_ends_every_stream_and_takes_no_other(hub: Hub, append: App
 
 def test_a_waiting_subscriber_wakes_up_when_something_comes(hub: Hub, append: Append) -> None:
     subscriber = hub.subscribe(ONE)
-    taken: list[Message | EndReason | None] = []
+    taken: list[Sequence[Message] | EndReason | None] = []
     reader = threading.Thread(target=lambda: taken.append(subscriber.take(30.0)))
     reader.start()
     messages = append("t.a")
     publish(hub, messages)
     reader.join(10.0)
-    assert taken == messages
+    assert taken == [messages]
+
+
+def test_a_subscriber_that_is_woken_has_nothing_and_goes_on_waiting(hub: Hub, append: Append) -> None:
+    subscriber = hub.subscribe(ONE)
+    subscriber.wake()
+    assert subscriber.take(30.0) is None
+    messages = append("t.a")
+    publish(hub, messages)
+    assert subscriber.take(30.0) == messages

@@ -184,9 +184,43 @@ def test_a_stream_ends_when_the_database_is_away_and_resumes_after(
     stream = relay.open(ONE, first.message_id)
     mocker.patch.object(history, "since", side_effect=Unavailable("gone"))
     assert list(stream) == [End(EndReason.UNAVAILABLE)]
+    assert hub.presence("t.a") == 0
     mocker.stopall()
     assert messages(until_quiet(relay.open(ONE, first.message_id))) == [lost, last]
-    assert hub.presence("t.a") == 0
+
+
+def test_a_pattern_that_means_too_many_topics_is_refused_before_anything_opens(
+    relay: Relay, hub: Hub, append: Append
+) -> None:
+    for number in range(101):
+        append(f"t.{number}")
+    with pytest.raises(InvalidRequest, match="more than 100 topics"):
+        relay.open(MANY)
+    assert hub.presence("t.0") == 0
+
+
+def test_a_stream_over_a_pattern_has_only_the_topics_that_its_reader_may_see(
+    relay: Relay, hub: Hub, append: Append
+) -> None:
+    seen, secret = append("t.a", 2), append("t.secret", 2)
+    stream = relay.open(MANY, readable=lambda topic: topic != "t.secret")
+    assert messages(until_quiet(stream)) == seen
+    live = [*append("t.secret"), *append("t.a"), *append("t.secret")]
+    for message in live:
+        hub.publish(message)
+    assert messages(until_quiet(stream)) == [live[1]]
+    assert "secret" not in cursor(stream)
+    assert secret
+
+
+def test_what_is_ready_at_once_comes_in_one_batch(relay: Relay, hub: Hub, append: Append) -> None:
+    stream = relay.open(ONE)
+    batches = stream.batches()
+    assert [type(event) for event in next(batches)] == [Heartbeat]
+    live = append("t.a", 3)
+    for message in live:
+        hub.publish(message)
+    assert [event.message for event in next(batches) if isinstance(event, Delivery)] == live
 
 
 def test_a_hub_that_closes_ends_its_streams(relay: Relay, hub: Hub) -> None:

@@ -114,6 +114,12 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def screenshots(session: nox.Session) -> None:
+    """Make the pictures of the dashboard in docs/screenshots/ again, in headless Chromium."""
+    python(session, "-m", "tests.browser.screenshots", *session.posargs)
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build dist/<role>.zip for all roles, or those named, and prove that each boots with its requirements alone."""
     wanted = set(session.posargs)

@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +47,11 @@ _STREAM_ENDS: Final = None
 Answer = dict[str, Any]
 
 
+def untouched(answer: Answer) -> Answer:
+    """Return the answer as it is."""
+    return answer
+
+
 @dataclass
 class PageServer:
     """What is behind the page. Attributes may be changed while it runs."""
@@ -57,7 +64,8 @@ class PageServer:
     allowed: bool = True
     stream_status: int = 200
     history: list[tuple[int, Message]] = field(default_factory=list)
-    tamper: Callable[[Answer], Answer] = staticmethod(lambda answer: answer)
+    tamper: Callable[[Answer], Answer] = field(default_factory=lambda: untouched)
+    """What is done to every answer of `/api/tx/{id}`."""
     last_event_ids: list[str] = field(default_factory=list)
     port: int = 0
 
@@ -70,6 +78,10 @@ class PageServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def listening(self) -> bool:
+        return self._http is not None
 
     @property
     def streams(self) -> int:
@@ -90,8 +102,10 @@ class PageServer:
         self._http.shutdown()
         self.cut_streams()
         for each in list(self._sockets):
-            each.close()
+            with suppress(OSError):  # it may just have gone by itself
+                each.shutdown(socket.SHUT_RDWR)
         self._http.server_close()
+        self._http = None
 
     def publish(self, topic: str, payload: JsonObject, *, ts: float | None = None) -> None:
         """Send a message to all streams, and keep it for those that come back."""
@@ -150,7 +164,7 @@ class PageServer:
         if not records and not more:
             return None
         empty = {"tx_id": tx_id, "records": records, "next_index": None, "task": None, "run": None, "dead": None}
-        return self.tamper(empty | more)
+        return self.tamper(deepcopy(empty | more))
 
     def _send(self, text: str | None) -> None:
         for inbox in self._streams:
@@ -178,14 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.opened.discard(self.connection)  # type: ignore[attr-defined]
         super().finish()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
         """Say nothing."""
 
     @cached_property
     def _static(self) -> bytes:
         return _STATIC.joinpath("index.html").read_bytes()
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         parts = urlsplit(self.path)
         path, query = parts.path, parse_qs(parts.query)
         if path == "/" or path.startswith("/tx/"):

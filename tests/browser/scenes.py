@@ -30,7 +30,9 @@ def decision(*, allow: bool, risk: float = 37, reasons: tuple[str, ...] = ()) ->
         "reasons": list(reasons),
         "obligations": {"timebox": 3600} if allow else {},
         "risk_after": risk,
-        "explanation": "allowed by access.rego#allow" if allow else f"denied by access.rego#allow: {', '.join(reasons)}",
+        "explanation": "allowed by access.rego#allow"
+        if allow
+        else f"denied by access.rego#allow: {', '.join(reasons)}",
         "policy_ref": "access.rego#allow",
         "policy_version": "sha256:" + "4c1d" * 16,
         "digest": "sha256:" + "9e07" * 16,

@@ -102,6 +102,7 @@ export class LiveView {
   }
 
   #take() {
+    this.#store.hold(this.#held);
     const rows = this.#arrived.splice(0).map(rowOf).filter(Boolean);
     const fresh = this.#store.add(rows);
     for (const row of fresh) this.#rates.add(row);
@@ -111,9 +112,14 @@ export class LiveView {
     this.#heardBy(fresh);
   }
 
+  // Nothing moves under somebody who looks at a row.
+  get #held() {
+    return this.#paused || !this.#list.followsNewest;
+  }
+
   #draw() {
     if (byId("live").hidden) return;
-    this.#store.hold(this.#paused || !this.#list.followsNewest);
+    this.#store.hold(this.#held);
     const { shown, waiting, size } = this.#store;
     this.#list.show(shown);
     this.#bar.offer(this.#store.agents);

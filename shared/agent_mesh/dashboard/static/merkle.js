@@ -21,6 +21,7 @@ export function nodeHash(left, right) {
 export async function checkInclusion(leaf, index, size, proof, root) {
   const [at, leaves] = [BigInt(index), BigInt(size)];
   if (at < 0n || at >= leaves || leaves > MOST_LEAVES) throw new Refused("out_of_range", `a tree of ${leaves} entries has no entry ${at}`);
+  if (leaf.length !== HASH_BYTES) throw new Refused("proof_refused", `the hash of an entry is not ${HASH_BYTES} bytes long`);
   await check(walk(at, at + 1n, leaves), leaf, proof, root);
 }
 
@@ -59,7 +60,7 @@ async function check(siblings, innerRoot, proof, root) {
   const hashes = [...proof];
   const wanted = siblings.length + (whole ? 0 : 1);
   if (hashes.length !== wanted) throw new Refused("proof_refused", `the proof has ${hashes.length} hashes; this place in a tree of this size needs ${wanted}`);
-  if ([innerRoot, root, ...hashes].some(({ length }) => length !== HASH_BYTES)) throw new Refused("proof_refused", `a hash in the proof is not ${HASH_BYTES} bytes long`);
+  if (hashes.length && [innerRoot, root, ...hashes].some(({ length }) => length !== HASH_BYTES)) throw new Refused("proof_refused", `a hash in the proof is not ${HASH_BYTES} bytes long`);
   let inner = whole ? innerRoot : hashes.shift();
   let outer = inner;
   for (const [at, { onLeft, inside }] of siblings.entries()) {

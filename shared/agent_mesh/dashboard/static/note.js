@@ -49,18 +49,24 @@ export function parseCheckpoint(text) {
   return { origin, size: BigInt(size), root: fromBase64(root), rootText: root };
 }
 
-// Returns the checkpoint that the log of this key has signed. `signed` is false where this browser cannot tell: then
-// nobody has checked the signature, and whoever shows it must say so.
-export async function openCheckpoint(note, key) {
-  const { text, signatures } = parseNote(note);
+// Refuses a note that the key has not signed. Returns false where this browser cannot tell: then nobody has checked the
+// signature, and whoever shows it must say so.
+export async function checkSigned({ text, signatures }, key) {
   const own = signatures.filter(({ name, id }) => name === key.name && id === key.id);
   if (!own.length) throw new Refused("unsigned", `the checkpoint is not signed by the key ${key.name}+${key.id}`);
   const verdicts = await Promise.all(own.map(({ signature }) => verifies(key, utf8(text), signature)));
   if (verdicts.includes(false)) throw new Refused("signature_refused", `the signature under the checkpoint was not made by the key ${key.name}+${key.id}`);
+  return !verdicts.includes(null);
+}
+
+// Returns the checkpoint that the log of this key has signed; `signed` as above.
+export async function openCheckpoint(note, key) {
+  const { text, signatures } = parseNote(note);
+  const signed = await checkSigned({ text, signatures }, key);
   const checkpoint = parseCheckpoint(text);
   if (checkpoint.origin !== key.name) throw new Refused("wrong_origin", `the checkpoint is of the ledger ${checkpoint.origin}, the key is of ${key.name}`);
   const others = signatures.filter(({ name, id }) => name !== key.name || id !== key.id).map(({ name }) => name);
-  return { ...checkpoint, note, signed: !verdicts.includes(null), cosigners: [...new Set(others)] };
+  return { ...checkpoint, note, signed, cosigners: [...new Set(others)] };
 }
 
 // True or false; null where the browser has no Ed25519 (WebCrypto has had it in all engines since 2025).

@@ -55,10 +55,10 @@ export class Proofs {
 
   #tell(pin) {
     const place = byId("trust");
-    if (!place || place.dataset.state === pin.state) return;
+    if (!place || (place.dataset.state === pin.state && place.childElementCount)) return;
     place.dataset.state = pin.state;
     place.replaceChildren(...(pin.state === "changed" ? this.#warning(pin) : [element("p", {}, told(pin))]));
-    if (pin.state === "changed") place.setAttribute("role", "alert");
+    place.setAttribute("role", pin.state === "changed" ? "alert" : "note");
   }
 
   #warning(pin) {

@@ -20,9 +20,17 @@ export class StoryView {
   #answer = null;
   #timer = 0;
   #again = 0;
-  #shown = "";
-  #checks = [];
-  #summary = element("p", { class: "summary", role: "status" });
+  #steps = new Map();
+  #parts = {
+    head: element("header", { class: "story-head" }),
+    about: element("div", { class: "about" }),
+    why: element("div"),
+    trust: element("div", { id: "trust", class: "trust" }),
+    summary: element("p", { class: "summary", role: "status" }),
+    state: element("div"),
+    list: element("ol", { class: "timeline", "aria-label": "What happened, oldest first" }),
+    rest: element("div"),
+  };
 
   // `proofs` checks records; `back()` leads to the list.
   constructor(proofs, back) {
@@ -37,10 +45,16 @@ export class StoryView {
   async show(id) {
     this.#id = id;
     this.#answer = null;
-    this.#shown = "";
     this.#again = 0;
+    this.#steps.clear();
     byId("story").hidden = false;
-    byId("story").replaceChildren(this.#heading("Looking it up …", id), element("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: 5 }, () => element("i"))));
+    byId("story").replaceChildren(...Object.values(this.#parts));
+    for (const part of Object.values(this.#parts)) {
+      part.replaceChildren();
+      for (const name of ["key", "id", "state", "proof"]) delete part.dataset[name];
+    }
+    this.#head("Looking it up …");
+    fill(this.#parts.state, "loading", element("div", { class: "skeleton", "aria-hidden": "true" }, Array.from({ length: 5 }, () => element("i"))));
     byId("story-title").focus({ preventScroll: true });
     scrollTo(0, 0);
     await this.#load();
@@ -80,47 +94,50 @@ export class StoryView {
     if (id === this.#id && waits && this.#again++ < MOST_AGAIN) this.#soon(LATER_MS);
   }
 
+  // Only what has changed is made anew: what a reader has opened stays open, and the focus where it was.
   #draw() {
-    const text = JSON.stringify(this.#answer);
-    if (text === this.#shown) return; // nothing new: what a reader has opened stays open
-    if (this.#shown) say("There is news of this story");
-    this.#shown = text;
     const story = storyOf(this.#answer);
     const records = story.steps.filter(({ record }) => record);
-    this.#checks = [];
-    const list = element("ol", { class: "timeline", "aria-label": "What happened, oldest first" }, story.steps.map((step) => this.#step(step)));
     const more = this.#answer.next_index ?? null;
-    byId("story").replaceChildren(
-      ...[
-        this.#heading(story.title, this.#id, story),
-        facts(story.facts.map(([name, value]) => [name, shown(value)])),
-        story.why ? whyView(story.why) : null,
-        element("div", { id: "trust", class: "trust" }),
-        records.length ? this.#summary : null,
-        list,
-        records.length ? null : element("p", { class: "soft" }, "The ledger has no entry of it yet."),
-        more === null ? null : button("Show more entries", () => this.#load(more)),
-      ].filter(Boolean),
-    );
-    this.#sumUp(this.#checks);
+    const { about, why, state, list, rest } = this.#parts;
+    const news = this.#steps.size > 0;
+    this.#head(story.title, story);
+    fill(about, JSON.stringify(story.facts), facts(story.facts.map(([name, value]) => [name, shown(value)])));
+    fill(why, JSON.stringify(story.why), story.why ? whyView(story.why) : "");
+    fill(state, "shown");
+    const changed = this.#drawSteps(list, story.steps);
+    fill(rest, `${records.length > 0} ${more}`, records.length ? "" : element("p", { class: "soft" }, "The ledger has no entry of it yet."), more === null ? "" : button("Show more entries", () => this.#load(more)));
+    if (changed) this.#sumUp();
+    if (changed && news) say("There is news of this story");
     document.title = `${story.outcome ? `${story.outcome} · ` : ""}${story.title} ${this.#id.slice(0, 24)} · Agent Mesh`;
   }
 
-  #heading(title, id, story = null) {
-    const copied = button("Copy id", async () => say((await copy(id)) ? "Copied" : "This browser does not let the page copy"), { class: "quiet" });
-    return element(
-      "header",
-      { class: "story-head", "data-tone": story?.tone ?? "plain" },
-      button("← Back", () => this.#back(), { class: "quiet" }),
-      element("h1", { id: "story-title", tabindex: "-1" }, title, story?.outcome ? element("span", { class: "badge" }, story.outcome) : null),
-      element("p", { class: "id" }, element("code", {}, id), copied),
-    );
+  // Returns whether a step came, went or changed.
+  #drawSteps(list, steps) {
+    const before = this.#steps;
+    this.#steps = new Map(steps.map((step) => [keyOf(step), step]).map(([key, step]) => [key, this.#sameStep(before.get(key), step) ?? this.#step(step)]));
+    const nodes = [...this.#steps.values()].map(({ node }) => node);
+    for (const [key, { node }] of before) if (!this.#steps.has(key)) node.remove();
+    for (const [at, node] of nodes.entries()) if (list.children[at] !== node) list.insertBefore(node, list.children[at] ?? null);
+    return before.size !== this.#steps.size || [...this.#steps].some(([key, step]) => before.get(key) !== step);
+  }
+
+  #head(title, story = null) {
+    const { head } = this.#parts;
+    head.dataset.tone = story?.tone ?? "plain";
+    if (head.dataset.id !== this.#id || !byId("story-title")) {
+      const id = this.#id;
+      head.dataset.id = id;
+      const copied = button("Copy id", async () => say((await copy(id)) ? "Copied" : "This browser does not let the page copy"), { class: "quiet" });
+      const back = button("← Back", () => this.#back(), { class: "quiet" });
+      head.replaceChildren(back, element("h1", { id: "story-title", tabindex: "-1" }), element("p", { class: "id" }, element("code", {}, id), copied));
+    }
+    fill(byId("story-title"), `${title} ${story?.outcome}`, title, story?.outcome ? element("span", { class: "badge" }, story.outcome) : "");
   }
 
   #step(step) {
     const proof = step.record ? new ProofView(step.record.index) : null;
-    if (proof) this.#checks.push(this.#check(step.record, proof));
-    return element(
+    const node = element(
       "li",
       { class: "step", "data-tone": step.tone },
       element("time", { datetime: utc(step.at), title: utc(step.at) }, Number.isFinite(step.at) ? [element("span", {}, clockWithMs(step.at)), element("span", { class: "soft" }, day(step.at))] : "no time"),
@@ -135,6 +152,13 @@ export class StoryView {
         proof?.root ?? null,
       ),
     );
+    return { node, proof, proved: Boolean(step.record?.receipt), checked: proof && this.#check(step.record, proof) };
+  }
+
+  // A receipt that has come meanwhile is checked; one that was checked already stays so.
+  #sameStep(drawn, { record }) {
+    if (!drawn || drawn.proved || !record?.receipt) return drawn;
+    return { ...drawn, proved: true, checked: this.#check(record, drawn.proof) };
   }
 
   async #check(record, proof) {
@@ -144,15 +168,15 @@ export class StoryView {
   }
 
   // One sentence for all proofs: who does not open each must still see that one was refused.
-  async #sumUp(checks) {
-    setText(this.#summary, "");
-    this.#summary.removeAttribute("data-proof");
-    const states = await Promise.all(checks);
-    if (checks !== this.#checks) return;
+  async #sumUp() {
+    const steps = this.#steps;
+    const states = await Promise.all([...steps.values()].map(({ checked }) => checked).filter(Boolean));
+    if (steps !== this.#steps || !states.length) return;
     const [proved, refused] = ["proved", "refused"].map((state) => states.filter((each) => each === state).length);
-    this.#summary.dataset.proof = refused ? "refused" : proved === states.length ? "proved" : "some";
+    const { summary } = this.#parts;
+    summary.dataset.proof = refused ? "refused" : proved === states.length ? "proved" : "some";
     const all = plural(states.length, "ledger entry", "ledger entries");
-    setText(this.#summary, refused ? `Do not rely on this story: the proof of ${refused} of ${all} was refused.` : `${proved} of ${all} proved in this browser.`);
+    setText(summary, refused ? `Do not rely on this story: the proof of ${refused} of ${all} was refused.` : `${proved} of ${all} proved in this browser.`);
   }
 
   #fail(error) {
@@ -164,8 +188,21 @@ export class StoryView {
       422: () => card("This is no id", error.message),
     }[error.status];
     const failed = () => card("It could not be looked up", error.message, again);
-    byId("story").replaceChildren(this.#heading("Not shown", this.#id), (known ?? failed)());
+    this.#head("Not shown");
+    fill(this.#parts.state, "failed", (known ?? failed)());
   }
+}
+
+// The same entry comes with another receipt whenever the ledger has grown.
+function keyOf(step) {
+  return JSON.stringify({ ...step, record: step.record && { ...step.record, receipt: null } });
+}
+
+// `key` says what a part is made of: the same is not made again.
+function fill(part, key, ...children) {
+  if (part.dataset.key === key) return;
+  part.dataset.key = key;
+  part.replaceChildren(...children.filter((child) => child !== ""));
 }
 
 function whyView({ summary, next, reasons }) {

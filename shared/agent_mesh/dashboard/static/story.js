@@ -37,7 +37,7 @@ const MOMENTS = {
   callback_failed: "The caller could not be told",
 };
 
-// Returns {title, outcome, tone, ended, facts: [[name, value]], why, steps}. A step is {at, title, tone, outcome, facts, text,
+// Returns {title, outcome, tone, facts: [[name, value]], why, steps}. A step is {at, title, tone, outcome, facts, text,
 // json, record?, decision?}; one with a `record` stands in the ledger.
 export function storyOf(answer) {
   const records = array(answer.records).map(object);
@@ -55,19 +55,29 @@ function headOf(records, task) {
   if (task) return taskHead(task);
   const decided = records.findLast(({ event }) => event === "mesh.access.decided");
   const asked = records.find(({ event }) => event === "mesh.access.requested");
-  if (!decided && !asked) return { title: "Transaction", outcome: "", tone: "plain", ended: true, facts: [["Records", String(records.length)]] };
+  const told = records.findLast(({ event }) => /^mesh\.(task|run)\./.test(event));
+  if (!decided && !asked && told) return toldTask(records, told);
+  if (!decided && !asked) return { title: "Transaction", outcome: "", tone: "plain", facts: [["Records", String(records.length)]] };
   const [decision, request] = [eventOf(decided ?? {}).fields, eventOf(asked ?? {}).fields];
   const outcome = decided ? short(decision.decision) : "undecided";
   return {
-    title: "Access decision", outcome, tone: toneOf(outcome), ended: Boolean(decided),
+    title: "Access decision", outcome, tone: toneOf(outcome),
     facts: [["Subject", named(request.subject)], ["Resource", named(request.resource)], ["Rule", short(decision.policy_ref)], ["Risk after", short(decision.risk_after)]],
   };
+}
+
+// A task whose document has gone, or is not there yet: what its events say.
+function toldTask(records, last) {
+  const ended = records.findLast(({ event }) => /^mesh\.task\.(?!accepted)/.test(event)) ?? last;
+  const { fields } = eventOf(ended);
+  const outcome = ended.event.split(".").at(-1);
+  return { title: "Task", outcome, tone: toneOf(outcome), facts: [["Agent", short(fields.agent)], ["Caller", short(fields.caller)], ["Charged", { cents: amount(fields.costCents) || null }]] };
 }
 
 function taskHead(task) {
   const outcome = short(task.status);
   return {
-    title: "Task", outcome, tone: toneOf(outcome), ended: Boolean(task.finishedAt),
+    title: "Task", outcome, tone: toneOf(outcome),
     facts: [
       ["Agent", short(task.agent)], ["Caller", short(task.caller)], ["Charged", { cents: amount(task.costCents) }], ["Budget", { cents: amount(task.budgetCents) }],
       ["Took", { ms: moment(task.finishedAt) - moment(task.createdAt) }], ["Mode", short(task.mode)], ["Key", short(task.idempotencyKey)], ["Trace", { hash: short(task.traceId) }], ["Replay of", { tx: short(task.replayOf) }],

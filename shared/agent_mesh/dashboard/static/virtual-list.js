@@ -85,6 +85,7 @@ export class VirtualList {
     }
     for (const [key, at] of wanted) this.#place(key, at);
     for (const node of this.#spare.splice(0)) node.root.remove();
+    this.#sort(wanted.keys());
     this.#mark();
   }
 
@@ -94,11 +95,20 @@ export class VirtualList {
       node = this.#spare.pop() ?? this.#make();
       node.fill(this.#at(at));
       this.#nodes.set(key, node);
-      if (!node.root.isConnected) this.#body.append(node.root);
     }
     const place = `translateY(${at * this.#rowHeight}px)`;
     if (node.root.style.transform !== place) node.root.style.transform = place;
     node.root.setAttribute("aria-rowindex", at + 1 + HEADER_ROWS);
+  }
+
+  // A screen reader reads the rows as they stand in the document, wherever on the screen they are.
+  #sort(keys) {
+    let next = this.#body.firstElementChild;
+    for (const key of keys) {
+      const { root } = this.#nodes.get(key);
+      if (root === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(root, next);
+    }
   }
 
   #at(index) {

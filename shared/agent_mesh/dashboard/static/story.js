@@ -38,17 +38,23 @@ const MOMENTS = {
 };
 
 // Returns {title, outcome, tone, facts: [[name, value]], why, steps}. A step is {at, title, tone, outcome, facts, text,
-// json, record?, decision?}; one with a `record` stands in the ledger.
+// json, event?, record?, explained?}; one with a `record` stands in the ledger.
 export function storyOf(answer) {
   const records = array(answer.records).map(object);
   const task = answer.task ? object(answer.task) : null;
   const steps = [...records.map((record) => recordStep(record, task)), ...timelineSteps(answer.timeline, records), ...deadSteps(answer.dead)];
-  const ordered = steps.map((step, at) => ({ step, at })).sort((one, other) => order(one.step) - order(other.step) || one.at - other.at);
+  const ordered = steps.map((step, at) => ({ step, at })).sort((one, other) => order(one.step) - order(other.step) || rank(one.step) - rank(other.step) || one.at - other.at);
   return { ...headOf(records, task), why: whyOf(answer.why), steps: ordered.map(({ step }) => step) };
 }
 
 function order({ at }) {
   return Number.isFinite(at) ? at : Infinity;
+}
+
+// What happened in one millisecond is told in the order in which it must have happened.
+function rank({ event = "" }) {
+  const at = ["mesh.access.requested", "mesh.access.decided", "mesh.task.accepted"].indexOf(event);
+  return at < 0 ? (event.startsWith("mesh.task.") ? 9 : 5) : at;
 }
 
 function headOf(records, task) {
@@ -110,7 +116,7 @@ function recordStep(record, task) {
     facts: decision ? decisionFacts(fields) : event === "mesh.access.requested" ? intentFacts(fields) : workFacts(fields, record),
     text: decision ? short(fields.explanation) : event === `mesh.task.${task?.status}` ? short(object(task.error).detail) : "",
     json: record.payload ?? null,
-    decision,
+    explained: decision || (/^mesh\.task\.(accepted|rejected)$/.test(event) && Boolean(object(fields.policy).digest)),
     record,
   };
 }

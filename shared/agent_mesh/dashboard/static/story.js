@@ -4,6 +4,7 @@ import { moment, words } from "./format.js";
 import { amount, list, object, short, toneOf } from "./rows.js";
 
 const NAMES = {
+  __proto__: null, // whatever an event is called, it must not find what every object has
   "mesh.access.requested": "Access was asked for",
   "mesh.access.decided": "Policy decided",
   "mesh.task.accepted": "The task was accepted",
@@ -24,6 +25,7 @@ const NAMES = {
 };
 
 const MOMENTS = {
+  __proto__: null,
   accepted: "The task was accepted",
   received: "The task was received",
   scheduled: "It waits for its time",
@@ -146,7 +148,7 @@ function workFacts(fields, record) {
 function timelineSteps(timeline, records) {
   const told = new Set(records.map(({ event }) => short(event)));
   const runTold = [...told].some((event) => /^mesh\.run\.(?!retrying)/.test(event));
-  const known = { accepted: told.has("mesh.task.accepted"), received: told.has("mesh.task.rejected"), finished: runTold, attempt_failed: told.has("mesh.run.retrying") };
+  const known = { __proto__: null, accepted: told.has("mesh.task.accepted"), received: told.has("mesh.task.rejected"), finished: runTold, attempt_failed: told.has("mesh.run.retrying") };
   return array(timeline)
     .map(object)
     .filter(({ event }) => !(known[event] ?? told.has(`mesh.task.${event}`)))

@@ -86,7 +86,7 @@ def test_nothing_that_a_message_holds_is_taken_for_what_it_should_be(modules: Ru
     rows = modules(
         """
         const { rowOf } = await load("rows");
-        const hostile = [null, 1, "text", [], { toString: 1 }, { id: {} }, true, "x".repeat(500)];
+        const hostile = [null, 1, "text", [], { toString: 1 }, { id: {} }, true, "x".repeat(500), "constructor"];
         const { types, names } = arg;
         const rows = [];
         for (const type of types) for (const value of hostile) {
@@ -99,15 +99,17 @@ def test_nothing_that_a_message_holds_is_taken_for_what_it_should_be(modules: Ru
         const texts = ["what", "who", "outcome", "txId", "agent", "kind", "tone", "haystack", "raw", "type", "key"];
         const isText = (row, name) => typeof row[name] === "string";
         const wellTyped = (row) => row && texts.every((name) => isText(row, name)) && row.what.length < 1000;
+        const tones = new Set(rows.map(({ tone }) => tone));
         const counted = (row) => Number.isFinite(row.charged) && (row.cents === null || Number.isFinite(row.cents));
         const odd = rows.filter((row) => !wellTyped(row) || !counted(row));
         const none = ["", "null", "[]", "{}", '{"id":1,"ts":1}', '{"id":"1","ts":"1"}', "{", '"x"'].map(rowOf);
-        return { count: rows.length, odd, none };
+        return { count: rows.length, odd, none, tones: [...tones].sort() };
         """,
         {"types": TYPES, "names": NAMES},
     )
-    assert rows["count"] == 11 * 8 * 4
+    assert rows["count"] == 11 * 9 * 4
     assert rows["odd"] == []
+    assert set(rows["tones"]) <= {"bad", "good", "plain", "warn"}
     assert rows["none"] == [None] * 8
 
 
@@ -262,3 +264,28 @@ def test_a_story_tells_once_what_events_and_documents_both_tell(modules: Run) ->
         ["The task failed for good", "bad", "It broke."],
         ["It lies with the dead letters", "bad", "It broke."],
     ]
+
+
+def test_a_story_of_odd_values_is_told_without_taking_them_for_more(modules: Run) -> None:
+    titles = modules(
+        """
+        const { storyOf } = await load("story");
+        const hostile = [null, 1, "constructor", "__proto__", [], [[]], {}, { data: 1 }, { data: { decision: {} } }];
+        const told = [];
+        for (const value of hostile) {
+            const record = { index: value, id: value, event: value, actor: value, ts: value, payload: value };
+            const decided = { event: "mesh.access.decided", payload: { data: { obligations: value, reasons: value } } };
+            const entry = { at: value, event: value, detail: value, attempt: value, percent: value };
+            const answers = [
+                { records: [record, decided], task: null },
+                { records: [record], task: { status: value, error: value, agent: value }, timeline: [entry, value] },
+                { records: value, task: value, timeline: value, run: value, dead: value, why: value },
+                { records: [decided], task: null, why: { summary: value, reasons: value, next: value }, dead: [value] },
+            ];
+            for (const answer of answers) told.push(...storyOf(answer).steps.map(({ title }) => typeof title));
+        }
+        return [...new Set(told)];
+        """,
+        None,
+    )
+    assert titles == ["string"]

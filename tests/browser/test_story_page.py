@@ -80,6 +80,18 @@ def test_a_story_goes_on_while_it_is_read(opened: Opener, server: PageServer) ->
     expect(page.locator(".raw[open]")).to_have_count(1)
 
 
+def test_what_the_ledger_gets_later_is_shown_when_it_has_grown(opened: Opener, server: PageServer) -> None:
+    opened.refusals_expected = True
+    page = opened(f"/tx/{scenes.ALLOWED}")
+    expect(page.get_by_role("heading", name="Nobody knows this id")).to_be_visible()
+    expect(page.locator("#state-text")).to_have_text("Live")
+    for event in ("mesh.access.requested", "mesh.access.decided"):
+        payload = {"source": "/policy", "data": scenes.decision(allow=True)}
+        server.ledger.append(scenes.ALLOWED, event, "/policy", "2026-11-20T10:00:00Z", payload)
+        scenes.checkpoint(server, time.time(), 1)
+        summary(page).to_contain_text(f"{len(server.ledger.entries)} of {len(server.ledger.entries)} ledger")
+
+
 def of_another_entry(answer: Answer) -> Answer:
     answer["records"][1]["receipt"] = answer["records"][0]["receipt"]
     return answer

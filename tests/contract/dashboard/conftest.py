@@ -1,4 +1,4 @@
-"""The roles of the main flow on one stack: relay, policy, audit, and the dashboard that shows it."""
+"""The roles of the main flow on one stack: relay, policy, audit, an agent, and the dashboard that shows it all."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from emulator.stack import LocalStack, StackOptions
 from tests.contract.dashboard.browser import Browser
 from tests.contract.roles import DEPLOYED
 
-ROLES: Final = ("relay", "policy", "audit", "dashboard")
+ROLES: Final = ("relay", "policy", "audit", "dashboard", "orchestrator", "agent_light")
 
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """What the main flow needs."""
+    """What the main flow needs, and one agent."""
     place = tmp_path_factory.mktemp("dashboard")
     document = copy.deepcopy(DEPLOYED)
     document["roles"] = {name: document["roles"][name] for name in ROLES}
-    document["agents"] = {}
+    document["agents"] = {"light": document["agents"]["light"]}
     kept = {name: one for name, one in document["subscriptions"].items() if one["push"]["role"] in ROLES}
     document["subscriptions"] = kept
     document["schedules"] = {name: one for name, one in document["schedules"].items() if one["role"] in ROLES}

@@ -59,6 +59,7 @@ function watch(topics) {
 }
 
 const GAPS = {
+  __proto__: null,
   too_old: "more was published than the relay keeps",
   unknown: "the relay does not know where this page was",
   cursor_full: "there were more topics than the relay remembers for one page",

@@ -70,6 +70,7 @@ export class Proofs {
     return [
       element("h2", {}, "The ledger’s key has changed"),
       element("p", {}, `Since ${day(pin.since)} ${clock(pin.since)} this browser has known another one. Somebody may be showing you a ledger of their own. Nothing is proved until this is cleared: ask whoever runs the mesh, in another way than through this page, whether the key was replaced.`),
+      local(pin.given) ? element("p", {}, "A mesh on this machine that was started anew has a new ledger, and a new key with it.") : "",
       element("dl", { class: "facts" }, line("Known", pin.key), line("Given now", pin.given)),
       accept,
     ];
@@ -81,6 +82,10 @@ function told(pin) {
   if (pin.state === "first") return `This browser sees the ledger for the first time and remembers its key: ${key}. Compare it with what whoever runs the mesh has published.`;
   if (pin.state === "unpinned") return `Checked with ${key}. This browser does not let the page remember it, so that a changed key would not be noticed.`;
   return `Checked with ${key}, which this browser has known since ${day(pin.since)}.`;
+}
+
+function local({ name }) {
+  return name.startsWith("localhost/") && ["127.0.0.1", "localhost"].includes(location.hostname);
 }
 
 function line(name, key) {

@@ -9,6 +9,7 @@ export const KIND_NAMES = { intent: "Intents", decision: "Decisions", task: "Tas
 const LONGEST_TEXT = 200;
 const LONGEST_KEPT = 4096;
 const TONES = {
+  __proto__: null, // whatever a message calls its outcome, it must not find what every object has
   allow: "good", succeeded: "good", deny: "bad", denied: "bad", failed: "bad", dead: "bad", rejected: "bad",
   expired: "warn", cancelled: "warn", retrying: "warn", gap: "warn", lost: "warn", differs: "warn",
 };

@@ -12,6 +12,7 @@ import { storyOf } from "./story.js";
 const SOON_MS = 400; // the ledger integrates what has just happened in about half a second
 const LATER_MS = 3000;
 const MOST_AGAIN = 10;
+const YOUNG_MS = 60_000;
 
 export class StoryView {
   #proofs;
@@ -20,6 +21,7 @@ export class StoryView {
   #answer = null;
   #timer = 0;
   #again = 0;
+  #lookedAt = 0;
   #steps = new Map();
   #parts = {
     head: element("header", { class: "story-head" }),
@@ -46,6 +48,7 @@ export class StoryView {
     this.#id = id;
     this.#answer = null;
     this.#again = 0;
+    this.#lookedAt = Date.now();
     this.#steps.clear();
     byId("story").hidden = false;
     byId("story").replaceChildren(...Object.values(this.#parts));
@@ -66,9 +69,12 @@ export class StoryView {
     byId("story").hidden = true;
   }
 
-  // Something was heard about this id: look again, and once more when the ledger has it.
+  // Something was heard about this id, or the ledger has grown while this story is young: what was told live stands in the
+  // ledger a moment later.
   heard(rows) {
-    if (!this.#id || !rows.some(({ txId }) => txId === this.#id)) return;
+    const young = Date.now() - this.#lookedAt < YOUNG_MS;
+    if (!this.#id || !rows.some(({ txId, type }) => txId === this.#id || (young && type === "mesh.ledger.checkpoint"))) return;
+    if (rows.some(({ txId }) => txId === this.#id)) this.#lookedAt = Date.now();
     this.#again = 0;
     this.#soon(SOON_MS);
   }
@@ -147,7 +153,7 @@ export class StoryView {
         element("h2", {}, step.title, step.outcome ? element("span", { class: "badge" }, step.outcome) : null),
         step.text ? element("p", {}, step.text) : null,
         facts(step.facts.map(([name, value]) => [name, shown(value)])),
-        step.decision ? explanationView(this.#id) : null,
+        step.explained ? explanationView(this.#id) : null,
         step.json === null ? null : element("details", { class: "raw" }, element("summary", {}, "As it was recorded"), element("pre", { tabindex: "0", "aria-label": "The record as JSON" }, JSON.stringify(step.json, null, 2))),
         proof?.root ?? null,
       ),

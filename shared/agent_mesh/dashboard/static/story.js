@@ -4,6 +4,7 @@ import { moment, words } from "./format.js";
 import { amount, list, object, short, toneOf } from "./rows.js";
 
 const NAMES = {
+  __proto__: null, // whatever an event is called, it must not find what every object has
   "mesh.access.requested": "Access was asked for",
   "mesh.access.decided": "Policy decided",
   "mesh.task.accepted": "The task was accepted",
@@ -24,6 +25,7 @@ const NAMES = {
 };
 
 const MOMENTS = {
+  __proto__: null,
   accepted: "The task was accepted",
   received: "The task was received",
   scheduled: "It waits for its time",
@@ -38,17 +40,23 @@ const MOMENTS = {
 };
 
 // Returns {title, outcome, tone, facts: [[name, value]], why, steps}. A step is {at, title, tone, outcome, facts, text,
-// json, record?, decision?}; one with a `record` stands in the ledger.
+// json, event?, record?, explained?}; one with a `record` stands in the ledger.
 export function storyOf(answer) {
   const records = array(answer.records).map(object);
   const task = answer.task ? object(answer.task) : null;
   const steps = [...records.map((record) => recordStep(record, task)), ...timelineSteps(answer.timeline, records), ...deadSteps(answer.dead)];
-  const ordered = steps.map((step, at) => ({ step, at })).sort((one, other) => order(one.step) - order(other.step) || one.at - other.at);
+  const ordered = steps.map((step, at) => ({ step, at })).sort((one, other) => order(one.step) - order(other.step) || rank(one.step) - rank(other.step) || one.at - other.at);
   return { ...headOf(records, task), why: whyOf(answer.why), steps: ordered.map(({ step }) => step) };
 }
 
 function order({ at }) {
   return Number.isFinite(at) ? at : Infinity;
+}
+
+// What happened in one millisecond is told in the order in which it must have happened.
+function rank({ event = "" }) {
+  const at = ["mesh.access.requested", "mesh.access.decided", "mesh.task.accepted"].indexOf(event);
+  return at < 0 ? (event.startsWith("mesh.task.") ? 9 : 5) : at;
 }
 
 function headOf(records, task) {
@@ -110,7 +118,7 @@ function recordStep(record, task) {
     facts: decision ? decisionFacts(fields) : event === "mesh.access.requested" ? intentFacts(fields) : workFacts(fields, record),
     text: decision ? short(fields.explanation) : event === `mesh.task.${task?.status}` ? short(object(task.error).detail) : "",
     json: record.payload ?? null,
-    decision,
+    explained: decision || (/^mesh\.task\.(accepted|rejected)$/.test(event) && Boolean(object(fields.policy).digest)),
     record,
   };
 }
@@ -140,7 +148,7 @@ function workFacts(fields, record) {
 function timelineSteps(timeline, records) {
   const told = new Set(records.map(({ event }) => short(event)));
   const runTold = [...told].some((event) => /^mesh\.run\.(?!retrying)/.test(event));
-  const known = { accepted: told.has("mesh.task.accepted"), received: told.has("mesh.task.rejected"), finished: runTold, attempt_failed: told.has("mesh.run.retrying") };
+  const known = { __proto__: null, accepted: told.has("mesh.task.accepted"), received: told.has("mesh.task.rejected"), finished: runTold, attempt_failed: told.has("mesh.run.retrying") };
   return array(timeline)
     .map(object)
     .filter(({ event }) => !(known[event] ?? told.has(`mesh.task.${event}`)))

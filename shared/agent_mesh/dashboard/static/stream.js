@@ -153,6 +153,7 @@ export class LiveStream {
 }
 
 const ENDS = {
+  __proto__: null,
   recycled: "the stream was short",
   slow: "this page did not keep up",
   shutdown: "the server is being replaced",

@@ -24,6 +24,9 @@ from agent_mesh.ledger.receipts import Receipt
 from agent_mesh.platform.clock import Clock, rfc3339
 from agent_mesh.platform.function_parts import FunctionParts
 
+RECORDS_AT_ONCE: Final = 50
+"""Entries of one answer: each may have a payload of 256 KiB beside it, and Cloud Run's answers have a limit."""
+
 _TASK_ID: Final = TypeAdapter(TaskId)
 
 
@@ -116,7 +119,7 @@ class Stories:
         Raises:
             NotFound: nobody knows the id.
         """
-        page = self._ledger.records_of(tx_id, from_index=from_index)
+        page = self._ledger.records_of(tx_id, from_index=from_index, limit=RECORDS_AT_ONCE)
         task, run, dead = self._work.task(tx_id), self._work.run(tx_id), self._work.dead(tx_id)
         if not page.records and not from_index and task is None and run is None and dead is None:
             raise NotFound(f"There is no transaction or task {tx_id}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import flask
 
@@ -122,7 +122,7 @@ class Dashboard:
         own = urlsplit(self.origin).netloc
         if not own or request.host == own or request.host not in self._other_names(own):
             return None
-        return f"{self.origin}{request.full_path.removesuffix('?')}"
+        return f"{self.origin}{quote(request.path)}{_query(request)}"
 
     def sign_in_elsewhere(self, request: flask.Request) -> str | None:
         """Return where to sign in: our origin, whatever we were called; None if it is right here.
@@ -131,12 +131,18 @@ class Dashboard:
         """
         if not self.origin or request.host == urlsplit(self.origin).netloc:
             return None
-        given = request.query_string.decode("ascii", "ignore")
-        return f"{self.origin}{request.path}?{given}{'&' if given else ''}here=true"
+        query = _query(request)
+        return f"{self.origin}{quote(request.path)}{query}{'&' if query else '?'}here=true"
 
     def _other_names(self, own: str) -> set[str]:
         loopback = {own.replace("127.0.0.1", "localhost"), own.replace("localhost", "127.0.0.1")}
         return loopback | {urlsplit(each).netloc for each in self._settings.oidc_audiences}
+
+
+def _query(request: flask.Request) -> str:
+    """Return the query as it was sent, from its question mark on; empty if there is none."""
+    sent = request.query_string.decode("ascii", "ignore")
+    return f"?{sent}" if sent else ""
 
 
 def origin_of(settings: Settings) -> str:

@@ -111,6 +111,9 @@ def test_a_page_under_another_of_its_names_goes_to_the_one_where_people_sign_in(
     for alias in ("localhost:8080", "elsewhere.example.com"):
         answer = browser.get("/tx/t1?q=%C3%A9", Host=alias)
         assert (answer.status_code, answer.headers["Location"]) == (303, f"{ORIGIN}/tx/t1?q=%C3%A9")
+    odd = browser.get("/tx/a%20b:%C3%A9%0B?q=%0d%0a", Host="localhost:8080")
+    assert odd.headers["Location"] == f"{ORIGIN}/tx/a%20b%3A%C3%A9%0B?q=%0d%0a"
+    assert browser.get("/tx/a%0d%0aSet-Cookie:x=y", Host="localhost:8080").status_code == 404
     for host in ("evil.example", "127.0.0.1:9999"):
         assert browser.get("/", Host=host).status_code == 200, "nobody is sent to a name that a stranger chose"
 

@@ -17,7 +17,7 @@ from agent_mesh.ledger.store import LedgerStore
 from tests.unit.dashboard.conftest import OPERATOR, STRANGER, VIEWER, DashboardInHand
 
 SIGNER = LocalSigner("ledger.example.com/mesh", bytes(32))
-PAGE = 200
+PAGE = 50
 
 
 def entry(number: int, tx_id: str, payload: dict[str, JsonValue] | None = None) -> AuditEntry:

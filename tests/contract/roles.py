@@ -12,7 +12,10 @@ DEPLOYED: Final[dict[str, Any]] = json.loads((ROOT / "infra" / "roles.json").rea
 TEST_AGENTS: Final = {"actor": 2, "metered": 20}
 """Name and most a run may cost, in cents."""
 
-ROLES: Final = (*DEPLOYED["roles"], *TEST_AGENTS)
+NEEDED: Final = ("orchestrator", "agent_light", "digest")
+"""Of the deployed roles; each of the others has a folder of tests with a stack of its own."""
+
+ROLES: Final = (*NEEDED, *TEST_AGENTS)
 ATTEMPTS: Final = 5
 """Deliveries until a message is a dead letter."""
 
@@ -27,6 +30,7 @@ OTHER_CALLER_ROLE: Final = "digest"
 def roles_document(callback_host: str) -> dict[str, Any]:
     """Return infra/roles.json with the test agents added. `callback_host` is the one host:port callbacks may reach."""
     document = copy.deepcopy(DEPLOYED)
+    _keep_needed(document)
     for name, cents in TEST_AGENTS.items():
         _add_agent(document, name, cents)
     # More names for functions that run already: `miser` has a budget of its own, `dearer` costs more than announced.
@@ -46,6 +50,15 @@ def roles_document(callback_host: str) -> dict[str, Any]:
     local["environment"]["CALLBACK_ALLOWED_HOSTS"] = callback_host
     local["developerMayPush"] = False  # as it is when deployed
     return document
+
+
+def _keep_needed(document: dict[str, Any]) -> None:
+    document["roles"] = {name: document["roles"][name] for name in NEEDED}
+    subscriptions, schedules = document["subscriptions"], document["schedules"]
+    document["subscriptions"] = {name: one for name, one in subscriptions.items() if one["push"]["role"] in NEEDED}
+    document["schedules"] = {name: one for name, one in schedules.items() if one["role"] in NEEDED}
+    shorter = document["local"]["schedules"]
+    document["local"]["schedules"] = {name: one for name, one in shorter.items() if name in document["schedules"]}
 
 
 def _add_agent(document: dict[str, Any], name: str, cents: int) -> None:

@@ -144,11 +144,19 @@ class TaskControl:
             return DeadReplay(dead_id=letter.dead_id, task=dispatched.task.view())
         if not letter.data:
             raise Conflict("This dead letter was too large to keep; only its size is known.")
-        settings = self._settings
-        topic = settings.results_topic if letter.topic == "results" else settings.tasks_topic
+        topic = self._topic_of(letter)
         (message_id,) = self._parts.publisher.publish(topic, [Message(letter.data, letter.attributes or {})])
         self._parts.dead_letters.replayed(letter.dead_id, message_id)
         return DeadReplay(dead_id=letter.dead_id, message_id=message_id)
+
+    def _topic_of(self, letter: DeadRecord) -> str:
+        settings = self._settings
+        topics = {
+            "results": settings.results_topic,
+            "events": settings.topic(settings.events_topic_id),
+            "relay": settings.relay_topic,
+        }
+        return topics.get(letter.topic, settings.tasks_topic)
 
     def _check(self, agent: str) -> None:
         if self._settings.agent(agent) is None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import flask
 from flask_openapi3.models.info import Info
@@ -47,22 +47,32 @@ BODY_LIMIT_BYTES: Final = 2 * 1024 * 1024
 PUSH_BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """A push carries up to 10 MB of message as base64."""
 
-_ANONYMOUS: Final = Identity(email="", subject="")
 _View = TypeVar("_View", bound=Callable[..., Any])
+
+
+_ANONYMOUS: Final = Identity(email="", subject="")
+
+OtherProof: TypeAlias = Callable[[flask.Request], Identity | None]
+"""Who calls, by something else than an ID token; None where the request has no such thing. Raises like a verifier."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call a route. Nobody, unless it says otherwise."""
+    """Who may call a route. Nobody, unless it says otherwise.
+
+    `otherwise` is asked where a request has no Authorization header: browsers cannot send one with every request. Whom
+    it names is let in, for it knows what its proof was given for; if it knows nobody, the request has no proof at all.
+    """
 
     emails: frozenset[str] = frozenset()
     audiences: tuple[str, ...] = ()
     public: bool = False
+    otherwise: OtherProof | None = None
 
     @classmethod
-    def of(cls, emails: Collection[str], *audiences: str) -> Access:
+    def of(cls, emails: Collection[str], *audiences: str, otherwise: OtherProof | None = None) -> Access:
         """Return access for callers with these e-mails, whose tokens are for one of these audiences."""
-        return cls(frozenset(emails), tuple(audience for audience in audiences if audience))
+        return cls(frozenset(emails), tuple(audience for audience in audiences if audience), otherwise=otherwise)
 
 
 NOBODY: Final = Access()
@@ -76,6 +86,19 @@ class Reply:
     body: BaseModel | None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a view answers when its body is no JSON: bytes, or a stream of them, which is closed with the connection.
+
+    A stream runs after the view: the request is not there any more, and events are gathered before it begins.
+    """
+
+    body: bytes | Iterable[bytes]
+    content_type: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Health(BaseModel):
@@ -204,9 +227,15 @@ class FunctionApp:
         access, body_limit = self._access[flask.request.endpoint]
         flask.request.max_content_length = body_limit
         if not access.public:
-            identity = self._verifier.verify(flask.request.headers.get("Authorization"), access.audiences)
-            authorize(identity, access.emails)
-            flask.g.identity = identity
+            flask.g.identity = self._admitted(access)
+
+    def _admitted(self, access: Access) -> Identity:
+        authorization = flask.request.headers.get("Authorization")
+        if authorization is None and access.otherwise and (known := access.otherwise(flask.request)):
+            return known
+        identity = self._verifier.verify(authorization, access.audiences)
+        authorize(identity, access.emails)
+        return identity
 
     def _health(self) -> Health:
         return Health(status="ok", role=self._role, version=VERSION)
@@ -247,6 +276,8 @@ def _openapi(role: str, description: str) -> OpenAPI:
 
 
 def _response(answer: object) -> flask.Response:
+    if isinstance(answer, Content):
+        return flask.Response(answer.body, answer.status, {**answer.headers, "Content-Type": answer.content_type})
     reply = answer if isinstance(answer, Reply) else Reply(answer) if isinstance(answer, BaseModel) else None
     if reply is None:
         return flask.make_response("", 204)

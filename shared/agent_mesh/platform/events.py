@@ -60,6 +60,18 @@ class EventLog:
         A failure to publish is logged too: the state is in Firestore, an event only tells of it.
         """
         events = _gathered.get()
+        try:
+            self.publish_or_fail()
+        except Unavailable as error:
+            log("events were not published", reason=error.detail, types=[event.type for event in events])
+
+    def publish_or_fail(self) -> None:
+        """Publish what was gathered, for a call that may not succeed without it: its events are all there is of it.
+
+        Raises:
+            Unavailable: Pub/Sub did not take them. They are forgotten; whoever repeats the call gathers them again.
+        """
+        events = _gathered.get()
         if not events:
             return
         _gathered.set(())
@@ -73,7 +85,4 @@ class EventLog:
             )
             for event in events
         ]
-        try:
-            self._publisher.publish(self._topic, messages)
-        except Unavailable as error:
-            log("events were not published", reason=error.detail, types=[event.type for event in events])
+        self._publisher.publish(self._topic, messages)

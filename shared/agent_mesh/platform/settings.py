@@ -69,6 +69,9 @@ class Settings(BaseModel):
     results_topic_id: str = _env("RESULTS_TOPIC_ID", "Topic that carries results back.", "results")
     results_topic_path: str = _env("RESULTS_TOPIC", "The same as a full path; wins over the id.", "")
     events_topic_id: str = _env("EVENTS_TOPIC_ID", "Topic that carries the mesh's events.", "events")
+    relay_topic_id: str = _env(
+        "RELAY_TOPIC_ID", "Topic that carries live messages between the relay's instances.", "relay"
+    )
     dead_tasks_topic_id: str = _env("DEAD_TASKS_TOPIC_ID", "Topic of tasks that failed for good.", "tasks-dead")
 
     oidc_issuer: str = _env("OIDC_ISSUER", "Issuer of ID tokens.", "https://accounts.google.com")
@@ -190,6 +193,11 @@ class Settings(BaseModel):
     def results_topic(self) -> str:
         """Full path of the topic that carries results."""
         return self.topic(self.results_topic_id, self.results_topic_path)
+
+    @property
+    def relay_topic(self) -> str:
+        """Full path of the topic that carries live messages between instances of the relay."""
+        return self.topic(self.relay_topic_id)
 
     def agent(self, name: str) -> AgentAddress | None:
         """Return where agent `name` is reached, None if nobody knows it."""

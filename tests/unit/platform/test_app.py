@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from agent_mesh.platform.app import (
     BODY_LIMIT_BYTES,
     PUBLIC,
     Access,
+    Content,
     FunctionApp,
     Reply,
     current_identity,
@@ -29,6 +30,7 @@ from agent_mesh.platform.app import (
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import LostRace
 from agent_mesh.platform.logs import log
+from agent_mesh.platform.oidc import Identity
 from agent_mesh.platform.pubsub import Message
 from agent_mesh.platform.settings import Settings
 from agent_mesh.version import VERSION
@@ -209,6 +211,70 @@ def test_a_view_without_an_answer_is_no_content(function: Function) -> None:
 def test_an_answer_may_have_a_status_and_headers_and_no_body(function: Function) -> None:
     response = function.call("DELETE", "/listen", by=None)
     assert (response.status_code, response.get_data(), response.headers["X-Deaf"]) == (202, b"", "yes")
+
+
+def test_an_answer_may_be_bytes_of_any_type(function: Function) -> None:
+    @function.app.route("GET", "/note", access=PUBLIC, answers={200: None}, summary="A note")
+    def note() -> Content:
+        return Content(b"\xff\n", "application/octet-stream", 206, {"ETag": '"1"'})
+
+    response = function.call("GET", "/note", by=None)
+    assert (response.status_code, response.get_data(), response.headers["ETag"]) == (206, b"\xff\n", '"1"')
+    assert response.content_type == "application/octet-stream"
+
+
+def test_an_answer_may_be_a_stream_that_is_closed_with_its_connection(function: Function) -> None:
+    closed: list[str] = []
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"tick\n"
+        finally:
+            closed.append("closed")
+
+    @function.app.route("GET", "/ticks", access=PUBLIC, answers={200: None}, summary="Ticks")
+    def ticks() -> Content:
+        return Content(endless(), "text/event-stream")
+
+    response = function.call("GET", "/ticks", by=None)
+    chunks = iter(response.response)
+    assert [next(chunks), next(chunks), closed] == [b"tick\n", b"tick\n", []]
+    response.close()
+    assert closed == ["closed"]
+
+
+def cookie_holder(request: flask.Request) -> Identity | None:
+    if "session" not in request.cookies:
+        return None
+    if request.cookies["session"] != "good":
+        raise Busy("Not this one.")
+    return Identity(email="eve@example.com", subject="1")
+
+
+@pytest.mark.parametrize(
+    ("cookie", "by", "status", "seen"),
+    [
+        ("session=good", None, 200, "eve@example.com"),
+        ("session=bad", None, 429, ""),
+        ("", None, 401, ""),
+        ("", ANN, 200, ANN),
+        ("session=good", ANN, 200, ANN),
+        ("session=good", "bob@example.com", 403, ""),
+    ],
+)
+def test_another_proof_is_asked_for_only_where_there_is_no_token(
+    function: Function, cookie: str, by: str | None, status: int, seen: str
+) -> None:
+    access = Access.of({ANN}, AUDIENCE, otherwise=cookie_holder)
+
+    @function.app.route("GET", "/me", access=access, answers={200: Shout}, summary="Me")
+    def me() -> Shout:
+        return Shout(text="", by=current_identity().email)
+
+    response = function.call("GET", "/me", by=by, headers={"Cookie": cookie} if cookie else None)
+    assert response.status_code == status
+    assert json.loads(response.get_data()).get("by", "") == seen
 
 
 @pytest.mark.parametrize("by", [ANN, "bob@example.com"])

@@ -99,6 +99,16 @@ def test_a_topic_that_is_closed_is_logged_and_fails_nobody(
     assert "secret" not in str([told, line])
 
 
+def test_a_call_that_is_nothing_without_its_events_fails_with_them(clock: HandClock) -> None:
+    events = EventLog(ClosedTopic(), "projects/p/topics/events", "shout", clock)
+    events.begin()
+    events.publish_or_fail()
+    events.emit("mesh.a", "1", {})
+    with pytest.raises(Unavailable):
+        events.publish_or_fail()
+    events.publish_or_fail()
+
+
 def test_every_event_is_a_line_of_the_log_that_counters_can_read(
     publisher: RecordingPublisher, clock: HandClock, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:

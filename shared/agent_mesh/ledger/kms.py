@@ -1,9 +1,9 @@
 """A signer whose Ed25519 key never leaves Cloud KMS, over its documented REST API.
 
-`asymmetricSign` takes the message itself as `data` for EC_SIGN_ED25519 (PureEdDSA, RFC 8032) and answers the 64 bytes of
-the signature; `getPublicKey` answers a PEM. Google's client library costs 0.42 s of import for these two calls (decision
-0019), google-auth's session is imported by every function anyway. No CRC32C is sent or compared: each signature is
-verified with the public key over the message that was meant, which finds every bit that a checksum would.
+`asymmetricSign` takes the message itself as `data` for EC_SIGN_ED25519 (PureEdDSA, RFC 8032) and answers the 64 bytes
+of the signature; `getPublicKey` answers a PEM. Google's client library costs 0.42 s of import for these two calls
+(decision 0019); google-auth's session is imported by every function anyway. No CRC32C is sent or compared: each
+signature is verified with the public key over the message that was meant, which finds every bit that a checksum would.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class KmsSigner:
         *,
         session: requests.Session | None = None,
         endpoint: str = ENDPOINT,
-        patience: Patience = Patience(),  # noqa: B008  # frozen
+        patience: Patience = Patience(),
     ) -> None:
         """Sign as `name` with `projects/*/locations/*/keyRings/*/cryptoKeys/*/cryptoKeyVersions/*`.
 

@@ -43,6 +43,10 @@ SIGNER = LocalSigner(ORIGIN, bytes(32))
 KEY = verifier_key(SIGNER)
 
 
+def an_entry(number: int) -> AuditEntry:
+    return AuditEntry(id=f"e-{number}", tx_id="tx", event="e", actor="me", ts="2026-11-20T14:00:00Z", payload={})
+
+
 class ALedger:
     """A ledger on a real Firestore with three witnesses, of which two are needed."""
 
@@ -55,8 +59,7 @@ class ALedger:
     def append(self, count: int) -> None:
         numbers = range(self.appended, self.appended + count)
         self.appended += count
-        entry = {"tx_id": "tx", "event": "e", "actor": "me", "ts": "2026-11-20T14:00:00Z", "payload": {}}
-        Sequencer(self.store, SIGNER).append([AuditEntry(id=f"e-{number}", **entry) for number in numbers])
+        Sequencer(self.store, SIGNER).append([an_entry(number) for number in numbers])
 
     def round(self) -> Round:
         return Witnessing(self.store, self.kept, [each.client for each in self.witnesses], 2).round()

@@ -31,6 +31,9 @@ _NOT_INHERITED: Final = frozenset(
 )
 """What would make a function believe in another cloud, or in another process."""
 
+STATE: Final = "{state}"
+"""Stands for the state directory in a value under ``local.environment``: a key of a role is kept with the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionAddress:
@@ -63,6 +66,7 @@ class Surroundings:
     topology: Topology
     identities: Identities
     root: Path
+    state: Path
     firestore: str
     pubsub: str
     issuer: str
@@ -130,7 +134,7 @@ def function_environment(
         "MESH_AGENTS": json.dumps(agent_table(topology, running)),
         **topology.allow_lists(role, around.identities),
         **function.environment,
-        **topology.local.environment,
+        **{name: text.replace(STATE, str(around.state)) for name, text in topology.local.environment.items()},
         **extra,
     }
 

@@ -269,6 +269,7 @@ class LocalStack:
             topology=self._topology,
             identities=self._identities,
             root=self._options.root,
+            state=self._state.path,
             firestore=self._cloud.firestore,
             pubsub=self._cloud.pubsub,
             issuer=self._issuer.url,

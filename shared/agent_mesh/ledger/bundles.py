@@ -43,6 +43,21 @@ def decode_entries(bundle: bytes) -> list[bytes]:
     return entries
 
 
+def entries_end(bundle: bytes, width: int) -> int:
+    """Return where the first `width` entries of a bundle end, in bytes.
+
+    Raises:
+        MalformedTile: it has fewer, or a length does not fit.
+    """
+    at = 0
+    for number in range(width):
+        begin = at + _LENGTH_BYTES
+        at = begin + int.from_bytes(bundle[at:begin], "big")
+        if begin > len(bundle) or at > len(bundle):
+            raise MalformedTile(f"the bundle ends within its entry {number}")
+    return at
+
+
 def encode_hashes(hashes: Sequence[bytes]) -> bytes:
     """Return hashes as a tile.
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Annotated, Final, Self, TypeAlias
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from agent_mesh.contracts.audit import AuditActor, AuditId
 from agent_mesh.contracts.values import JsonObject, canonical_json
 from agent_mesh.ledger.errors import MalformedEntry, PayloadMismatch
 
 INLINE_LIMIT_BYTES: Final = 4000
-
-AuditId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
-AuditActor: TypeAlias = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class _Part(BaseModel):
@@ -49,6 +47,9 @@ class AuditEntry(_Part):
     )
     payload: JsonObject | None = None
     payload_digest: PayloadDigest | None = None
+    recorded_by: AuditActor | None = Field(
+        default=None, description="E-mail of who handed it in, as the ledger verified it; `actor` is what they said."
+    )
 
     @model_validator(mode="after")
     def _one_payload(self) -> Self:
@@ -69,6 +70,8 @@ class AuditEntry(_Part):
             "actor": self.actor,
             "ts": self.ts,
         }
+        if self.recorded_by is not None:
+            fields["recorded_by"] = self.recorded_by
         if self.payload_digest is None:
             fields["payload"] = self.payload
         else:

@@ -5,6 +5,7 @@ LedgerError                   code; says what is wrong, and with what
 ├── Malformed                 bytes or text that do not follow their format
 │   ├── MalformedEntry        not an audit entry, or one that has no canonical JSON
 │   ├── MalformedTile         a tile, an entry bundle or a path of one
+│   ├── MalformedHead         what is stored as the head, or as the index of a bundle
 │   ├── MalformedNote         not a signed note, or not a cosignature
 │   ├── MalformedKey          a verifier key, a signing key or a file of one
 │   ├── MalformedCheckpoint   not the body of a checkpoint
@@ -12,6 +13,7 @@ LedgerError                   code; says what is wrong, and with what
 │   └── MalformedSubmission   not a checkpoint with a proof, as a witness is sent them
 ├── OutOfRange                an index, a size or a range that the tree does not have
 ├── TileMissing               a proof needs a tile that is not there, or that is too narrow
+├── HeadRefused               the head is not as this ledger's key has signed it, or has lost entries
 ├── PayloadMismatch           a payload is not the one whose digest stands in the entry
 ├── ProofRefused              a proof does not lead to the root that was signed
 ├── SignatureRefused          a signature that names a known key was not made by it
@@ -57,6 +59,12 @@ class MalformedTile(Malformed):
     code = "malformed_tile"
 
 
+class MalformedHead(Malformed):
+    """What is stored as the head of the tree, or as the index of a bundle, has not the fields of one."""
+
+    code = "malformed_head"
+
+
 class MalformedNote(Malformed):
     """Not a signed note, or not a cosignature."""
 
@@ -97,6 +105,12 @@ class TileMissing(LedgerError):
     """A proof needs a tile that is not there, or that is too narrow."""
 
     code = "tile_missing"
+
+
+class HeadRefused(LedgerError):
+    """The head is not as this ledger's key has signed it, or has lost entries: nothing is appended to it."""
+
+    code = "head_refused"
 
 
 class PayloadMismatch(LedgerError):

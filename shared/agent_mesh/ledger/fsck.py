@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from agent_mesh.ledger.bundles import decode_entries
+from agent_mesh.ledger.bundle_index import BundleIndex, index_of
+from agent_mesh.ledger.bundles import decode_entries, encode_entries
 from agent_mesh.ledger.checkpoints import open_checkpoint
 from agent_mesh.ledger.entries import check_payload, parse_entry
 from agent_mesh.ledger.errors import LedgerError, TileMissing
-from agent_mesh.ledger.growth import TileReader, grow
+from agent_mesh.ledger.growth import TileReader, grow, nodes_from_tiles
 from agent_mesh.ledger.keys import VerifierKey
 from agent_mesh.ledger.notes import parse_note
-from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tiles_of
-from agent_mesh.ledger.tree import CompactRange
+from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
+from agent_mesh.ledger.tree import CompactRange, cover
 
 
 @dataclass(frozen=True)
@@ -28,43 +29,89 @@ class Finding:
 
 @dataclass(frozen=True)
 class StoredLedger:
-    """What there is to read: head, tiles, and payloads by their SHA-256."""
+    """What there is to read: head, tiles, and payloads by their SHA-256. What is None is not checked."""
 
     tree: CompactRange
     checkpoint: str | None
     read: TileReader
     payload: Callable[[str], bytes]
+    index: Callable[[Tile], BundleIndex | None] | None = None
+    """Gives by what a bundle is found. Over HTTP it is not to be had."""
+
+    key: str | None = None
+    """The line of the key that the head names as its own."""
 
 
-def check_ledger(stored: StoredLedger, log_key: VerifierKey) -> Iterator[Finding]:
+def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | None = None) -> Iterator[Finding]:
     """Yield every difference; none means that no byte was changed since the log signed it.
 
-    Where a bundle cannot be read the tree cannot be built any further, and the search ends with it.
+    `bundles` is a part of them, without gaps and from left to right: then the tiles to the left are taken as they are,
+    and the head is checked with the last part. Where a bundle cannot be read the tree cannot be built any further, and
+    the search ends with it.
     """
-    built = CompactRange()
+    size = stored.tree.end
+    every = range(-(-size // TILE_WIDTH))
+    chosen = every if bundles is None else every[bundles.start : bundles.stop]
+    first = min(size, chosen.start * TILE_WIDTH)
+    try:
+        built = _tree_before(first, stored.read)
+    except LedgerError as error:
+        yield Finding(f"tiles before entry {first}", str(error))
+        return
     unfinished: dict[Tile, bytes] = {}
 
     def begun(tile: Tile) -> bytes | None:
-        return unfinished.get(tile.full)
+        return unfinished.get(tile.full) or stored.read(tile)
 
-    for bundle in tiles_of(stored.tree.end):
-        if bundle.level is not None:
-            break
+    for index in chosen:
+        bundle = Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
         try:
             entries = _entries(stored.read, bundle)
+            growth = grow(built, entries, begun)
         except LedgerError as error:
             yield Finding(bundle.path, str(error))
             return
         yield from _check_entries(entries, built.end, stored.payload)
-        growth = grow(built, entries, begun)
+        yield from _check_index(stored, bundle, entries)
         built = growth.tree
         unfinished.update({tile.full: held for tile, held in growth.tiles.items()})
-        for tile in _finished(growth.tiles, stored.tree.end):
-            if stored.read(tile) != unfinished[tile.full]:
-                yield Finding(tile.path, "is not what the entries make it")
-            if tile.width == TILE_WIDTH:
-                del unfinished[tile.full]
-    yield from _check_head(stored, built, log_key)
+        yield from _check_finished(stored, growth.tiles, unfinished)
+    if built.end == size:
+        yield from _check_head(stored, built, log_key)
+    else:
+        yield from _check_unfinished(stored, unfinished)
+
+
+def _tree_before(size: int, read: TileReader) -> CompactRange:
+    """Return the tree of the first `size` entries, as the tiles have it."""
+    node = nodes_from_tiles(size, read)
+    return CompactRange(0, size, tuple(node(level, index) for level, index in cover(0, size)))
+
+
+def _check_finished(stored: StoredLedger, written: Iterable[Tile], unfinished: dict[Tile, bytes]) -> Iterator[Finding]:
+    """Check the tiles that are as wide now as they are in the whole tree; forget those that are full."""
+    for tile in _finished(written, stored.tree.end):
+        if stored.read(tile) != unfinished[tile.full]:
+            yield Finding(tile.path, "is not what the entries make it")
+        if tile.width == TILE_WIDTH:
+            del unfinished[tile.full]
+
+
+def _check_unfinished(stored: StoredLedger, unfinished: dict[Tile, bytes]) -> Iterator[Finding]:
+    """Check the beginnings of tiles that the next part goes on with."""
+    for tile, held in unfinished.items():
+        if not (stored.read(tile) or b"").startswith(held):
+            yield Finding(tile.path, "does not begin as the entries make it")
+
+
+def _check_index(stored: StoredLedger, bundle: Tile, entries: list[bytes]) -> Iterator[Finding]:
+    if stored.index is None:
+        return
+    try:
+        if stored.index(bundle) != index_of(encode_entries(entries)):
+            yield Finding(f"index of {bundle.path}", "does not name the entries")
+    except LedgerError as error:
+        yield Finding(f"index of {bundle.path}", str(error))
 
 
 def _entries(read: TileReader, bundle: Tile) -> list[bytes]:
@@ -98,6 +145,8 @@ def _finished(written: Iterable[Tile], size: int) -> list[Tile]:
 
 
 def _check_head(stored: StoredLedger, built: CompactRange, log_key: VerifierKey) -> Iterator[Finding]:
+    if stored.key is not None and stored.key != str(log_key):
+        yield Finding("head", "names another key than the log's")
     if built != stored.tree:
         yield Finding("head", "the hashes are not those of the entries")
     if stored.checkpoint is None:

@@ -1,30 +1,38 @@
-"""Gives entries their places: one commit a batch, each entry once, however many sequencers there are."""
+"""Gives entries their places: one commit a batch, each entry once, however many sequencers there are.
+
+An entry is known again by its id. Those of the newest entries are in memory; older ones are looked up in the index that
+stands beside the bundles, and only what was in the ledger before the head was read can be missing from memory. What
+comes in later changes the head, and the commit that did not see it is refused.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from agent_mesh.contracts.values import PAYLOAD_LIMIT_BYTES
-from agent_mesh.ledger.bundles import decode_entries
-from agent_mesh.ledger.checkpoints import Checkpoint
+from agent_mesh.ledger.bundle_index import digest_of
+from agent_mesh.ledger.checkpoints import Checkpoint, open_checkpoint
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, parse_entry, to_leaf
-from agent_mesh.ledger.errors import TileMissing
-from agent_mesh.ledger.growth import grow
-from agent_mesh.ledger.signers import Signer, sign_note
+from agent_mesh.ledger.errors import HeadRefused, LedgerError, TileMissing
+from agent_mesh.ledger.growth import Growth, grow, nodes_from_tiles
+from agent_mesh.ledger.known_entries import KnownEntries
+from agent_mesh.ledger.notes import Note, parse_note
+from agent_mesh.ledger.proofs import NodeReader
+from agent_mesh.ledger.signers import Signer, sign_note, verifier_key
 from agent_mesh.ledger.store import Head, LedgerStore
-from agent_mesh.ledger.tiles import TILE_WIDTH, Tile, touched
-from agent_mesh.platform.firestore import until_settled
+from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, touched
+from agent_mesh.ledger.tree import MAX_SIZE
+from agent_mesh.platform.crash_points import crash_point
+from agent_mesh.platform.firestore import LostRace, until_settled
 
-REMEMBERED: Final = 64 * TILE_WIDTH
-"""Entries, counted back from the newest, of which a repetition is known by its id."""
+LARGEST_COMMIT: Final = 4096
+"""Most entries of one commit."""
 
-_LARGEST_PART: Final = 4096
-
-_COMMIT_BYTES: Final = 4 * 1024 * 1024
+COMMIT_BYTES: Final = 4 * 1024 * 1024
 """Of new entries and payloads. Firestore takes 10 MiB a request, and old parts of bundles and tiles come on top."""
 
 
@@ -36,6 +44,37 @@ class Placed:
     entry_id: str
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An entry that wants a place."""
+
+    entry_id: str
+    leaf: LedgerLeaf
+    absent_before: int = 0
+    """How many of the ledger's first entries it is certainly none of: those that were there when it was looked up."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to a commit."""
+        return len(self.leaf.entry) + len(self.leaf.payload or b"")
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What one commit came to; `checkpoint` is the tree's after it."""
+
+    places: Mapping[str, int]
+    added: Mapping[str, LedgerLeaf]
+    """What was not there before, by its id."""
+
+    checkpoint: Checkpoint
+    note: Note
+    """The checkpoint as it was signed."""
+
+    nodes: NodeReader
+    """Reads that tree, for proofs; safe for threads."""
+
+
 class Sequencer:
     """Appends batches. Safe for threads; any number of processes may run one each on the same ledger."""
 
@@ -44,8 +83,9 @@ class Sequencer:
         self._store = store
         self._signer = signer
         self._lock = threading.Lock()
-        self._known: dict[str, int] = {}
-        self._read_to = 0
+        self._known = KnownEntries()
+        self._head: Head | None = None
+        self._tail: dict[Tile, bytes] = {}
 
     def append(self, entries: Sequence[AuditEntry]) -> list[Placed]:
         """Return the place of each entry, in order; one whose id is there already keeps the place that it has.
@@ -56,68 +96,157 @@ class Sequencer:
             MalformedEntry: an entry has no canonical JSON; nothing of the batch was added.
             Unavailable: the database is out of reach, or too many append at once.
         """
-        leaves: dict[str, LedgerLeaf] = {}
-        for entry in entries:
-            leaves.setdefault(entry.id, to_leaf(entry))
-        places: dict[str, int] = {}
-        with self._lock:
-            for part in _parts(leaves):
-                places |= until_settled(partial(self._append_once, part))
+        committed = [self.commit(part) for part in parts([candidate(entry) for entry in entries])]
+        places = {entry_id: index for each in committed for entry_id, index in each.places.items()}
         return [Placed(places[entry.id], entry.id) for entry in entries]
 
-    def _append_once(self, part: dict[str, LedgerLeaf]) -> dict[str, int]:
-        head = self._store.head()
-        self._catch_up(head)
-        places = {entry_id: self._known[entry_id] for entry_id in part if entry_id in self._known}
-        fresh = {entry_id: leaf for entry_id, leaf in part.items() if entry_id not in places}
+    def look_up(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Look up now which candidates are in the ledger, beside other threads that do the same, not in the commit.
+
+        Raises:
+            Unavailable: the database is out of reach.
+        """
+        with self._lock:
+            there = self._known.end
+            asked = [each.entry_id for each in candidates if self._must_be_looked_up(each)]
+        absent = set(asked) - self._store.places(asked).keys()
+        return [replace(each, absent_before=there) if each.entry_id in absent else each for each in candidates]
+
+    def commit(self, candidates: Sequence[Candidate]) -> Committed:
+        """Give each candidate its place, in one commit; one whose id is there already keeps the place that it has.
+
+        There has to be at least one.
+
+        Raises:
+            Unavailable: the database is out of reach, or too many append at once.
+            HeadRefused, TileMissing, Malformed: what is stored was changed; nothing is signed on top of it.
+        """
+        distinct: dict[str, Candidate] = {}
+        for each in candidates:
+            distinct.setdefault(each.entry_id, each)
+        with self._lock:
+            try:
+                return until_settled(partial(self._commit_once, distinct))
+            except BaseException:
+                self._forget_head()  # whether the commit came through is not known
+                raise
+
+    def _commit_once(self, candidates: Mapping[str, Candidate]) -> Committed:
+        head = self._head or self._read_head()
+        places = self._places(candidates)
+        fresh = {entry_id: each.leaf for entry_id, each in candidates.items() if entry_id not in places}
         if fresh:
-            self._commit(head, fresh)
-        return places | {entry_id: head.tree.end + at for at, entry_id in enumerate(fresh)}
+            self._write(head, fresh)
+            places |= {entry_id: head.tree.end + at for at, entry_id in enumerate(fresh)}
+        return self._committed(places, fresh, self._head or head)
 
-    def _commit(self, head: Head, fresh: dict[str, LedgerLeaf]) -> None:
-        growth = grow(head.tree, [leaf.entry for leaf in fresh.values()], self._store.read)
+    def _committed(self, places: Mapping[str, int], added: Mapping[str, LedgerLeaf], head: Head) -> Committed:
+        checkpoint = Checkpoint(self._signer.name, head.tree.end, head.tree.root)
+        nodes = nodes_from_tiles(head.tree.end, self._read)
+        return Committed(places, added, checkpoint, parse_note(head.checkpoint or ""), nodes)
+
+    def _places(self, candidates: Mapping[str, Candidate]) -> dict[str, int]:
+        """Return where those candidates stand that are in the ledger."""
+        known = {entry_id: self._known.place(entry_id) for entry_id in candidates}
+        asked = [entry_id for entry_id, each in candidates.items() if self._must_be_looked_up(each)]
+        return {entry_id: index for entry_id, index in known.items() if index is not None} | self._store.places(asked)
+
+    def _must_be_looked_up(self, each: Candidate) -> bool:
+        return self._known.place(each.entry_id) is None and each.absent_before < self._known.begin
+
+    def _write(self, head: Head, fresh: Mapping[str, LedgerLeaf]) -> None:
+        growth = grow(head.tree, [leaf.entry for leaf in fresh.values()], self._read)
         checkpoint = Checkpoint(self._signer.name, growth.tree.end, growth.tree.root)
-        payloads = dict(_kept_beside(fresh))
-        self._store.commit(head, growth, sign_note(checkpoint.text, self._signer), payloads)
-        self._remember(list(fresh), head.tree.end)
+        note, key = sign_note(checkpoint.text, self._signer), str(verifier_key(self._signer))
+        crash_point("ledger.before_commit")
+        try:
+            self._head = self._store.commit(head, growth, note, key, dict(_kept_beside(fresh)))
+        except LostRace:
+            self._forget_head()
+            raise
+        crash_point("ledger.committed")
+        self._keep_tail(growth)
+        self._known.learn([digest_of(entry_id) for entry_id in fresh], head.tree.end)
 
-    def _catch_up(self, head: Head) -> None:
-        """Read the ids of what others have appended since."""
+    def _read_head(self) -> Head:
+        """Read the head, and the ids of what others have appended since it was last read."""
+        head = self._store.head()
+        self._check_head(head)
         size = head.tree.end
-        begin = max(self._read_to, size - REMEMBERED)
+        begin = self._known.unread(size)
         for bundle in touched(begin, size):
             if bundle.level is None:
-                self._remember(self._ids(bundle, begin), max(begin, bundle.index * TILE_WIDTH))
+                first = max(begin, bundle.index * TILE_WIDTH)
+                self._known.learn(self._digests(bundle)[first % TILE_WIDTH :], first)
+        self._head = head
+        return head
 
-    def _ids(self, bundle: Tile, begin: int) -> list[str]:
-        held = self._store.read(bundle)
-        if held is None:
-            raise TileMissing(f"{bundle.path} is not there")
-        skipped = max(0, begin - bundle.index * TILE_WIDTH)
-        return [parse_entry(leaf).id for leaf in decode_entries(held)[skipped : bundle.width]]
+    def _check_head(self, head: Head) -> None:
+        """Sign nothing on top of a tree that this key has not signed, or of one that has lost entries.
 
-    def _remember(self, entry_ids: Sequence[str], first: int) -> None:
-        for index, entry_id in enumerate(entry_ids, start=first):
-            self._known.setdefault(entry_id, index)
-        self._read_to = first + len(entry_ids)
-        while len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
+        Raises:
+            HeadRefused: somebody else has changed the head.
+        """
+        if head.tree.end < self._known.end:
+            raise HeadRefused(f"the ledger had {self._known.end} entries, and its head says {head.tree.end}")
+        if head.checkpoint is None:
+            return
+        try:
+            signed = open_checkpoint(parse_note(head.checkpoint), verifier_key(self._signer))
+        except LedgerError as error:
+            raise HeadRefused(f"the head's checkpoint is not this ledger's: {error}") from error
+        if (signed.size, signed.root) != (head.tree.end, head.tree.root):
+            raise HeadRefused("the head's hashes are not those that were signed")
+
+    def _digests(self, bundle: Tile) -> tuple[bytes, ...]:
+        index = self._store.index(bundle)
+        if index is None or len(index.entry_ids) < bundle.width:
+            raise TileMissing(f"{bundle.path} is not there, or is narrower")
+        return index.entry_ids[: bundle.width]
+
+    def _read(self, tile: Tile) -> bytes | None:
+        """Read what is partial of the newest tree: where this sequencer wrote it, it still has it."""
+        return self._tail.get(tile.full) or self._store.read(tile)
+
+    def _keep_tail(self, growth: Growth) -> None:
+        for tile, held in growth.tiles.items():
+            self._tail[tile.full] = held
+        size = growth.tree.end
+        self._tail = {tile: held for tile, held in self._tail.items() if not _filled(tile, size)}
+
+    def _forget_head(self) -> None:
+        self._head = None
+        self._tail = {}
 
 
-def _parts(leaves: dict[str, LedgerLeaf]) -> Iterator[dict[str, LedgerLeaf]]:
-    """Yield the entries in as few parts as fit into one commit each."""
-    part, size = dict[str, LedgerLeaf](), 0
-    for entry_id, leaf in leaves.items():
-        part[entry_id] = leaf
-        size += len(leaf.entry) + len(leaf.payload or b"")
-        if size > _COMMIT_BYTES - PAYLOAD_LIMIT_BYTES or len(part) == _LARGEST_PART:
+def candidate(entry: AuditEntry, *, new: bool = False) -> Candidate:
+    """Return an entry as one that wants a place; `new` if its id was made for it just now, so that nobody has it.
+
+    Raises:
+        MalformedEntry: it has no canonical JSON.
+    """
+    return Candidate(entry.id, to_leaf(entry), MAX_SIZE if new else 0)
+
+
+def parts(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Yield candidates in as few parts as fit into one commit each."""
+    part, size = list[Candidate](), 0
+    for each in candidates:
+        part.append(each)
+        size += each.size
+        if size > COMMIT_BYTES - PAYLOAD_LIMIT_BYTES or len(part) == LARGEST_COMMIT:
             yield part
-            part, size = {}, 0
+            part, size = [], 0
     if part:
         yield part
 
 
-def _kept_beside(leaves: dict[str, LedgerLeaf]) -> Iterator[tuple[str, bytes]]:
+def _filled(tile: Tile, size: int) -> bool:
+    """Return whether the tile at this place is full in the tree of `size` leaves."""
+    return (tile.index + 1) * TILE_WIDTH <= size >> (TILE_HEIGHT * (tile.level or 0))
+
+
+def _kept_beside(leaves: Mapping[str, LedgerLeaf]) -> Iterator[tuple[str, bytes]]:
     for leaf in leaves.values():
         digest = parse_entry(leaf.entry).payload_digest if leaf.payload is not None else None
         if digest is not None and leaf.payload is not None:

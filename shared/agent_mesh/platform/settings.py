@@ -106,12 +106,16 @@ class Settings(BaseModel):
 
     callers: CommaList = _env("MESH_CALLERS", "E-mails that may dispatch and see their own tasks.", ())
     operators: CommaList = _env("MESH_OPERATORS", "E-mails that may see every task, pause agents and sweep.", ())
+    viewers: CommaList = _env(
+        "MESH_VIEWERS", "E-mails that may see everything in the dashboard and the ledger, and change nothing.", ()
+    )
     runners: CommaList = _env("MESH_RUNNERS", "E-mails that may call an agent's `/run`.", ())
     trusted_runners: CommaList = _env(
         "MESH_TRUSTED_RUNNERS", "Those of them that reserved the budget before calling: the orchestrator.", ()
     )
     task_pushers: CommaList = _env("MESH_TASK_PUSHERS", "Service accounts that push tasks.", ())
     result_pushers: CommaList = _env("MESH_RESULT_PUSHERS", "Service accounts that push results.", ())
+    event_pushers: CommaList = _env("MESH_EVENT_PUSHERS", "Service accounts that push the mesh's events.", ())
     dead_letter_pushers: CommaList = _env("MESH_DEAD_LETTER_PUSHERS", "Service accounts that push dead letters.", ())
 
     agents: Annotated[dict[str, AgentAddress], BeforeValidator(_parsed)] = _env(
@@ -208,6 +212,14 @@ class Settings(BaseModel):
     )
     azure_client_id: str = _env(
         "AZURE_CLIENT_ID", "Entra application that trusts this function's Google account (federated credential).", ""
+    )
+    ledger_commit_seconds: float = _env(
+        "LEDGER_COMMIT_SECONDS",
+        "How far apart two commits of the ledger begin, for each instance; entries wait for theirs.",
+        1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="after")

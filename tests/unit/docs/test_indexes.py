@@ -26,6 +26,7 @@ from agent_mesh.contracts.tasks import DispatchRequest, TaskStatus
 from agent_mesh.deadletters.store import DeadFilter, DeadLetters
 from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.store import TaskFilter, TaskStore
+from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.relay import History, TopicPattern
@@ -38,11 +39,15 @@ EXPIRING = ("tasks", "runs", "budgets", "dead", "relay_messages", "relay_keys", 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a query needs of indexes: fields that are equal, then fields in order; `__name__` is in every index."""
+    """What a query needs of indexes: fields that are equal, then fields in order; `__name__` is in every index.
+
+    `contained` are lists that are asked for one of their values.
+    """
 
     collection: str
     equal: frozenset[str]
     ordered: Order
+    contained: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Stores:
     controls: AgentControls
     dead: DeadLetters
     messages: History
+    ledger: LedgerStore
 
 
 def asked(structured: Any, summed: str = "") -> Asked:
@@ -59,7 +65,8 @@ def asked(structured: Any, summed: str = "") -> Asked:
     if structured.where.field_filter.field.field_path:
         filters.append(structured.where.field_filter)
     equal = {each.field.field_path for each in filters if each.op.name == "EQUAL"}
-    ranged = {each.field.field_path for each in filters} - equal
+    contained = {each.field.field_path for each in filters if each.op.name.startswith("ARRAY_CONTAINS")}
+    ranged = {each.field.field_path for each in filters} - equal - contained
     order = [(each.field.field_path, each.direction.name) for each in structured.order_by]
     order += [(field, "ASCENDING") for field in ranged if field not in dict(order)]
     order += [(summed, "ASCENDING")] if summed else []
@@ -67,6 +74,7 @@ def asked(structured: Any, summed: str = "") -> Asked:
         structured.from_[0].collection_id,
         frozenset(equal),
         tuple(each for each in order if each[0] != "__name__"),
+        frozenset(contained),
     )
 
 
@@ -81,6 +89,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
         AgentControls(database, clock, 0.0),
         DeadLetters(database, clock, 30),
         History(database, clock),
+        LedgerStore(database),
     )
 
 
@@ -154,6 +163,8 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "DeadLetters.page": list_dead,
     "History._newest": read_messages,
     "TopicList.matching": list_topics,
+    "LedgerStore.places": lambda stores: stores.ledger.places(["ev_1"]),
+    "LedgerStore.bundles_of": lambda stores: stores.ledger.bundles_of("task_1", 0, 4),
 }
 
 
@@ -169,8 +180,8 @@ def single_field(collection: str, field: str) -> set[str]:
     """Return the orders in which a field is indexed by itself: both, unless an override says less."""
     for override in DECLARED["fieldOverrides"]:
         if (override["collectionGroup"], override["fieldPath"]) == (collection, field):
-            return {each["order"] for each in override["indexes"]}
-    return {"ASCENDING", "DESCENDING"}
+            return {each.get("order") or each["arrayConfig"] for each in override["indexes"]}
+    return {"ASCENDING", "DESCENDING", "CONTAINS"}
 
 
 def serving(query: Asked) -> list[Order]:
@@ -184,6 +195,9 @@ def serving(query: Asked) -> list[Order]:
 
 
 def served(query: Asked) -> bool:
+    if query.contained:  # none is asked for together with anything else
+        alone = len(query.contained) == 1 and not query.equal and not query.ordered
+        return alone and "CONTAINS" in single_field(query.collection, next(iter(query.contained)))
     if len(query.equal) + len(query.ordered) == 1:
         if query.ordered:
             return query.ordered[0][1] in single_field(query.collection, query.ordered[0][0])
@@ -216,6 +230,7 @@ def test_a_single_field_index_that_is_kept_serves_a_query(stores: Stores, querie
         ask(stores)
     alone = {(query.collection, field) for query in queries for field, _ in query.ordered}
     alone |= {(query.collection, field) for query in queries for field in query.equal if not query.ordered}
+    alone |= {(query.collection, field) for query in queries for field in query.contained}
     kept = {(each["collectionGroup"], each["fieldPath"]) for each in DECLARED["fieldOverrides"] if each["indexes"]}
     assert kept <= alone
 
@@ -224,6 +239,8 @@ def test_a_query_without_its_index_is_noticed() -> None:
     assert not served(Asked("tasks", frozenset({"traceId"}), (("createdAt", "DESCENDING"),)))
     assert not served(Asked("tasks", frozenset(), (("updatedAt", "DESCENDING"),)))
     assert not served(Asked("tasks", frozenset({"agent"}), (("createdAt", "ASCENDING"),)))
+    assert not served(Asked("ledger", frozenset(), (), frozenset({"held"})))
+    assert not served(Asked("ledger", frozenset({"size"}), (), frozenset({"txIds"})))
 
 
 def test_every_function_that_queries_is_tested_and_documented() -> None:

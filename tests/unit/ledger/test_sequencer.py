@@ -21,6 +21,7 @@ from agent_mesh.ledger import (
     check_payload,
     grow,
     inclusion_proof,
+    known_entries,
     nodes_from_tiles,
     open_checkpoint,
     parse_entry,
@@ -30,9 +31,8 @@ from agent_mesh.ledger import (
     verifier_key,
     verify_receipt,
 )
-from agent_mesh.ledger import sequencer as sequencing
 from agent_mesh.ledger.bundles import decode_entries, decode_hashes
-from agent_mesh.ledger.errors import TileMissing
+from agent_mesh.ledger.errors import HeadRefused, LedgerError, TileMissing
 from agent_mesh.ledger.fsck import StoredLedger, check_ledger
 from agent_mesh.ledger.sequencer import Sequencer
 from agent_mesh.ledger.store import LedgerStore
@@ -40,6 +40,7 @@ from agent_mesh.platform.firestore import FirestoreClient, LostRace
 from tests.unit.ledger.small_log import ORIGIN, SmallLog
 
 SIGNER = LocalSigner(ORIGIN, bytes(32))
+KEY = str(verifier_key(SIGNER))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_commit_on_an_older_head_is_refused_as_a_whole(store: LedgerStore) -> 
     for head in (empty, older):
         growth = grow(head.tree, [event("forked").canonical()], store.read)
         with pytest.raises(LostRace):
-            store.commit(head, growth, sign_note("never\n", SIGNER), {"0" * 64: b"never"})
+            store.commit(head, growth, sign_note("never\n", SIGNER), KEY, {"0" * 64: b"never"})
     assert stored_ids(store) == ["evt-0", "evt-1"]
     with pytest.raises(TileMissing):
         store.payload("0" * 64)
@@ -189,21 +190,80 @@ def test_more_than_a_commit_holds_goes_in_several(store: LedgerStore) -> None:
     assert stored_ids(store) == [f"evt-{number}" for number in range(20)]
 
 
-def test_a_sequencer_remembers_the_newest_entries_and_no_more(
-    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sequencing, "REMEMBERED", 256)
+def test_an_entry_is_known_again_however_old_it_is(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_entries, "REMEMBERED", 256)
     writer, reader = Sequencer(store, SIGNER), Sequencer(store, SIGNER)
     writer.append(events(*range(600)))
     for sequencer in (writer, reader):
-        assert [placed.index for placed in sequencer.append(events(344, 599))] == [344, 599]
-        assert len(sequencer._known) == 256
-    assert len(stored_ids(store)) == 600
+        assert [placed.index for placed in sequencer.append(events(344, 599, 0, 700))] == [344, 599, 0, 600]
+    assert stored_ids(store) == [*(f"evt-{number}" for number in range(600)), "evt-700"]
+
+
+def test_a_process_that_starts_reads_the_head_and_the_last_bundle_and_no_more(
+    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Sequencer(store, SIGNER).append(events(*range(1000)))
+    read: list[str] = []
+    get = firestore.DocumentReference.get
+
+    def noted(reference: firestore.DocumentReference, *given: Any, **named: Any) -> Any:
+        read.append(reference.id)
+        return get(reference, *given, **named)
+
+    monkeypatch.setattr(firestore.DocumentReference, "get", noted)
+    assert Sequencer(store, SIGNER).append(events(1000))[0].index == 1000
+    assert sorted(set(read)) == ["entries-00000000000000003", "head", "tile-0-00000000000000003"]
+
+
+def test_what_is_written_again_and_again_is_read_once(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequencer = Sequencer(store, SIGNER)
+    sequencer.append(events(*range(300)))
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("nothing has to be read")
+
+    monkeypatch.setattr(firestore.DocumentReference, "get", never)
+    assert [placed.index for placed in sequencer.append(events(300, 299, 301))] == [300, 299, 301]
+
+
+@pytest.mark.parametrize("field", ["size", "hashes", "checkpoint", "key"])
+def test_nothing_is_signed_on_top_of_a_head_that_was_changed(
+    store: LedgerStore, database: FirestoreClient, field: str
+) -> None:
+    Sequencer(store, SIGNER).append(events(0, 1, 2))
+    head = database.collection("ledger").document("head")
+    other = SmallLog()
+    other.append([event("forged").canonical()] * 3)
+    forged = {"size": 2, "hashes": list(other.tree.hashes), "checkpoint": str(other.checkpoint())}
+    head.update({field: forged.get(field, 7)})
+    with pytest.raises(LedgerError):
+        Sequencer(store, SIGNER).append(events(3))
+    assert (head.get().get(field), head.get().get("size") <= 3) == (forged.get(field, 7), True)
+
+
+def test_a_head_that_was_set_back_or_taken_away_overwrites_nothing(
+    store: LedgerStore, database: FirestoreClient
+) -> None:
+    sequencer = Sequencer(store, SIGNER)
+    sequencer.append(events(*range(256)))
+    head = database.collection("ledger").document("head")
+    older = head.get().to_dict()
+    sequencer.append(events(256))
+    head.set(older or {})
+    newer = store.read(Tile(None, 1))
+    with pytest.raises(HeadRefused):
+        sequencer.append(events(257))
+    with pytest.raises(Unavailable):
+        Sequencer(store, SIGNER).append(events(257))
+    head.delete()
+    with pytest.raises(Unavailable):
+        Sequencer(store, SIGNER).append(events(257))
+    assert store.read(Tile(None, 1)) == newer
 
 
 def test_a_missing_bundle_stops_a_sequencer_that_has_to_read_it(store: LedgerStore, database: FirestoreClient) -> None:
     Sequencer(store, SIGNER).append(events(0, 1))
-    database.collection("ledger").document("entries-0").delete()
+    database.collection("ledger").document("entries-00000000000000000").delete()
     with pytest.raises(TileMissing, match=r"tile/entries/000\.p/2 is not there"):
         Sequencer(store, SIGNER).append(events(2))
 

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from agent_mesh.contracts.problems import Unavailable
-from agent_mesh.ledger.checkpoints import parse_checkpoint
+from agent_mesh.ledger.checkpoints import open_checkpoint, parse_checkpoint
 from agent_mesh.ledger.cosigned import Anchor
 from agent_mesh.ledger.errors import WitnessRefused, WitnessUnavailable
-from agent_mesh.ledger.notes import Note
+from agent_mesh.ledger.keys import VerifierKey
+from agent_mesh.ledger.notes import Note, parse_note
 from agent_mesh.platform.id_tokens import IdTokenSource
 from agent_mesh.platform.settings import Settings, SettingsError
 
@@ -135,6 +136,33 @@ class AzureLedger:
             time.sleep(self.patience.pause_s)
 
 
+def check_anchor(anchor: Anchor, log_key: VerifierKey) -> None:
+    """Check that an anchor is Azure's receipt for a checkpoint of this ledger.
+
+    Azure's own signature is checked only where its client is installed.
+
+    Raises:
+        WitnessRefused: it is not.
+        LedgerError: what it has is no checkpoint that the ledger has signed.
+    """
+    try:
+        kept = json.loads(anchor.receipt)
+        contents, collection = str(kept["contents"]), str(kept["collectionId"])
+        stands = (kept["transactionId"], parse_checkpoint(parse_note(contents).text).size)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WitnessRefused(f"it is no receipt ({type(error).__name__})") from error
+    open_checkpoint(parse_note(contents), log_key)
+    if stands != (anchor.transaction, anchor.size):
+        raise WitnessRefused("it is the receipt of another transaction or checkpoint")
+    if installed():
+        _check_receipt(kept, str(kept.get("serviceCertificate")), contents, collection)
+
+
+def installed() -> bool:
+    """Return whether Microsoft's client is there: the packages of the extra `azure`."""
+    return bool(importlib.util.find_spec("azure")) and all(map(importlib.util.find_spec, _PACKAGES))
+
+
 def azure_ledger_from(settings: Settings) -> AzureLedger | None:
     """Return the ledger that AZURE_LEDGER_URL names, None if it is empty.
 
@@ -147,7 +175,7 @@ def azure_ledger_from(settings: Settings) -> AzureLedger | None:
         return None
     if urlsplit(settings.azure_ledger_url).scheme != "https" or not urlsplit(settings.azure_ledger_url).hostname:
         raise SettingsError(f"AZURE_LEDGER_URL: {settings.azure_ledger_url!r} is no https address")
-    if not all(importlib.util.find_spec("azure") and importlib.util.find_spec(name) for name in _PACKAGES):
+    if not installed():
         raise SettingsError("AZURE_LEDGER_URL: needs the packages of the extra `azure`; see docs/deploy.md")
     return AzureLedger(
         settings.azure_ledger_url.rstrip("/"),

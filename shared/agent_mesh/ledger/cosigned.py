@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from google.cloud import firestore
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent_mesh.ledger.checkpoints import Checkpoint, parse_checkpoint
+from agent_mesh.ledger.errors import MalformedHead
+from agent_mesh.ledger.keys import VerifierKey
 from agent_mesh.ledger.notes import Note, NoteSignature, parse_note
 from agent_mesh.ledger.store import COLLECTION
 from agent_mesh.platform.firestore import FirestoreClient, firestore_errors, until_settled
@@ -33,13 +36,10 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Cosigned:
-    """The newest checkpoint that enough witnesses have cosigned, and what each of them has seen."""
+    """The newest checkpoint that enough witnesses have cosigned, and what other ledgers have of it."""
 
     note: Note | None = None
     """The checkpoint with the log's signature and the cosignatures."""
-
-    seen: Mapping[str, int] = field(default_factory=dict)
-    """By the witnesses' names: the size of the last checkpoint that each has cosigned."""
 
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """By the names of other ledgers."""
@@ -57,21 +57,24 @@ class Cosigned:
         """How many entries it covers; 0 if there is none."""
         return self.checkpoint.size if self.checkpoint else 0
 
-    def cosigned(self, note: Note, added: Mapping[str, NoteSignature], needed: int) -> Cosigned:
-        """Return this with a checkpoint that witnesses, by their names, have cosigned.
+    def seen_by(self, witness: VerifierKey) -> int:
+        """Return how many entries the ledger had when a witness cosigned last, as far as this tells: 0 if not."""
+        signed = self.note is not None and any(signature.names(witness) for signature in self.note.signatures)
+        return self.size if signed else 0
+
+    def cosigned(self, note: Note, added: Sequence[NoteSignature], needed: int) -> Cosigned:
+        """Return this with a checkpoint that witnesses have cosigned.
 
         It takes the place of the one that is there if it is the same, or newer and cosigned by `needed`; a newer one
         with fewer cosignatures takes only the place of one that has too few as well.
         """
-        size = parse_checkpoint(note.text).size
-        seen = {**self.seen, **dict.fromkeys(added, size)}
         if self.note is not None and self.note.text == note.text:
-            return replace(self, note=_with(self.note, added.values()), seen=seen)
+            return replace(self, note=_with(self.note, added))
         enough_now = len(added) >= needed
         enough_before = self.note is not None and len(self.note.signatures) > needed  # the log's own is one of them
-        if added and size >= self.size and (enough_now or not enough_before):
-            return replace(self, note=_with(note, added.values()), seen=seen)
-        return replace(self, seen=seen)
+        if added and parse_checkpoint(note.text).size >= self.size and (enough_now or not enough_before):
+            return replace(self, note=_with(note, added))
+        return self
 
 
 def covering(index: int, head: Note, cosigned: Note | None) -> Note:
@@ -86,6 +89,23 @@ def newest(head: Note, cosigned: Note | None) -> Note:
     return cosigned if cosigned is not None and cosigned.text == head.text else head
 
 
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _StoredAnchor(_Strict):
+    size: int
+    transaction: str
+    receipt: str
+
+
+class _Stored(_Strict):
+    """The document."""
+
+    checkpoint: str
+    anchors: dict[str, _StoredAnchor]
+
+
 class CosignedStore:
     """The document `cosigned` of the collection `ledger`."""
 
@@ -94,18 +114,28 @@ class CosignedStore:
         self._database = database
 
     def read(self) -> Cosigned:
-        """Return what is there, nothing where no witness ever cosigned."""
+        """Return what is there, nothing where no witness ever cosigned.
+
+        Raises:
+            MalformedHead, MalformedNote, MalformedCheckpoint: somebody has changed the document.
+        """
         with firestore_errors():
             found = self._document().get()
         fields = found.to_dict() if found.exists else None
         if fields is None:
             return Cosigned()
-        anchors = {name: Anchor(**anchor) for name, anchor in fields["anchors"].items()}
-        note = parse_note(fields["checkpoint"]) if fields["checkpoint"] else None
-        return Cosigned(note, fields["seen"], anchors, found.update_time)
+        try:
+            stored = _Stored.model_validate(fields)
+        except ValidationError as error:
+            raise MalformedHead(f"what witnesses have cosigned cannot be read: {error.errors()[0]['msg']}") from None
+        note = parse_note(stored.checkpoint) if stored.checkpoint else None
+        if note is not None:
+            parse_checkpoint(note.text)
+        anchors = {name: Anchor(each.size, each.transaction, each.receipt) for name, each in stored.anchors.items()}
+        return Cosigned(note, anchors, found.update_time)
 
-    def add(self, note: Note, cosignatures: Mapping[str, NoteSignature], needed: int) -> Cosigned:
-        """Add cosignatures of a checkpoint, by the witnesses' names; return what is there then.
+    def add(self, note: Note, cosignatures: Sequence[NoteSignature], needed: int) -> Cosigned:
+        """Add cosignatures of a checkpoint; return what is there then.
 
         Raises:
             Unavailable: the database is out of reach, or too many add at once.
@@ -140,7 +170,6 @@ class CosignedStore:
         batch = self._database.batch()
         fields = {
             "checkpoint": str(wanted.note) if wanted.note else "",
-            "seen": dict(wanted.seen),
             "anchors": {name: vars(anchor) for name, anchor in wanted.anchors.items()},
         }
         if wanted.update_time is None:
@@ -154,7 +183,7 @@ class CosignedStore:
         return self._database.collection(COLLECTION).document(COSIGNED)
 
 
-def _with(note: Note, added: Iterable[NoteSignature]) -> Note:
+def _with(note: Note, added: Sequence[NoteSignature]) -> Note:
     for signature in added:
         others = tuple(
             each for each in note.signatures if (each.name, each.key_id) != (signature.name, signature.key_id)

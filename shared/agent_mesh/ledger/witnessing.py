@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from typing import Final
 
+from agent_mesh.ledger.azure_ledger import AZURE, AzureLedger
 from agent_mesh.ledger.checkpoints import parse_checkpoint
 from agent_mesh.ledger.cosigned import Cosigned, CosignedStore
 from agent_mesh.ledger.errors import LedgerError, LedgerForked, NotWitnessed, WitnessAhead
@@ -20,7 +22,7 @@ from agent_mesh.ledger.proofs import consistency_proof
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.ledger.witness_client import WitnessClient
 
-_MOST_AT_ONCE = 16
+_MOST_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Round:
     """By the names of the others: why not."""
 
     new: int = 0
-    """How many cosignatures this round brought."""
+    """How many cosignatures and receipts this round brought."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,28 @@ class Witnessing:
     needed: int
     """So many cosignatures make a checkpoint take the place of an older one that has as many."""
 
+    azure: AzureLedger | None = None
+    """Gets what is kept: the newest checkpoint that was cosigned, or without witnesses the head."""
+
     def round(self) -> Round:
         """Ask every witness that has not cosigned the head yet; keep what they answer.
 
         Raises:
             Unavailable: the database is out of reach.
         """
+        if not self.witnesses and self.azure is None:
+            return Round(0)
         head = self.ledger.head()
-        if head.checkpoint is None or not self.witnesses:
-            return Round(head.tree.end)
+        if head.checkpoint is None:
+            return Round(0)
         note, before = parse_note(head.checkpoint), self.kept.read()
         signed = _signers(note, before, self.witnesses)
-        missing = [witness for witness in self.witnesses if witness.name not in signed]
-        answers = self._asked(missing, note, before)
+        answers = self._asked([witness for witness in self.witnesses if witness.name not in signed], note, before)
         given = {name: answer for name, answer in answers.items() if isinstance(answer, NoteSignature)}
-        faults = {name: answer for name, answer in answers.items() if isinstance(answer, NotWitnessed)}
-        if given:
-            self.kept.add(note, given, self.needed)
-        return Round(head.tree.end, tuple(sorted([*signed, *given])), self._judged(faults), len(given))
+        faults = self._judged({name: fault for name, fault in answers.items() if isinstance(fault, NotWitnessed)})
+        after = self.kept.add(note, list(given.values()), self.needed) if given else before
+        anchored = self._anchored(note, after, faults)
+        return Round(head.tree.end, tuple(sorted([*signed, *given])), faults, len(given) + anchored)
 
     def _asked(
         self, witnesses: Sequence[WitnessClient], note: Note, before: Cosigned
@@ -77,7 +83,7 @@ class Witnessing:
         node = nodes_from_tiles(size, self.ledger.read)
 
         def asked(witness: WitnessClient) -> NoteSignature | NotWitnessed:
-            seen = min(before.seen.get(witness.name, 0), size)
+            seen = min(before.seen_by(witness.key), size)
             try:
                 return witness.cosign(note, size, seen, lambda old: consistency_proof(node, old, size))
             except NotWitnessed as error:
@@ -103,13 +109,23 @@ class Witnessing:
             for name, fault in faults.items()
         }
 
+    def _anchored(self, head: Note, kept: Cosigned, faults: dict[str, NotWitnessed]) -> int:
+        """Post to Azure what is kept and was not posted yet; return how many receipts that brought."""
+        note = kept.note if self.witnesses else head
+        known = kept.anchors.get(AZURE)
+        if self.azure is None or note is None or (known and known.size >= parse_checkpoint(note.text).size):
+            return 0
+        try:
+            anchor = self.azure.anchor(note)
+        except NotWitnessed as error:
+            faults[AZURE] = error
+            return 0
+        self.kept.anchor(AZURE, anchor)
+        return 1
+
 
 def _signers(note: Note, before: Cosigned, witnesses: Sequence[WitnessClient]) -> set[str]:
     """Return the names of the witnesses that have cosigned this very checkpoint already."""
     if before.note is None or before.note.text != note.text:
         return set()
-    return {
-        witness.name
-        for witness in witnesses
-        if any(signature.names(witness.key) for signature in before.note.signatures)
-    }
+    return {witness.name for witness in witnesses if before.seen_by(witness.key)}

@@ -180,9 +180,7 @@ class TestEvents:
             "data": {"status": "succeeded", "caller": CALLER},
         }
 
-    def test_an_event_that_comes_again_adds_nothing_at_any_instance(
-        self, audit: AuditInHand, tmp_path: Path
-    ) -> None:
+    def test_an_event_that_comes_again_adds_nothing_at_any_instance(self, audit: AuditInHand, tmp_path: Path) -> None:
         other = audit_in_hand(audit.parts.database, tmp_path, audit.clock)
         for instance in (audit, other, audit):
             assert instance.push(event()).status == 204

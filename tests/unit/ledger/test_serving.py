@@ -216,9 +216,7 @@ class TestForgeries:
             verify_receipt(parse_receipt(json.dumps(receipt)), filled.key)
         return refusal.value.code
 
-    def test_a_truncated_longer_or_swapped_proof_is_refused(
-        self, filled: AuditInHand, receipt: dict[str, Any]
-    ) -> None:
+    def test_a_truncated_longer_or_swapped_proof_is_refused(self, filled: AuditInHand, receipt: dict[str, Any]) -> None:
         hashes = receipt["proof"]
         assert len(hashes) > 2
         for forged in (hashes[:-1], hashes[1:], [], [*hashes, hashes[0]], hashes[::-1]):

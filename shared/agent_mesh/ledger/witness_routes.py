@@ -57,7 +57,9 @@ class CosignerAnswer(_Answer):
 
     name: str = Field(description="Its name.")
     key: str = Field(description="Its key, as `agent-mesh ledger verify --witness` takes it.")
-    cosigned_at: str | None = Field(description="When it cosigned the checkpoint: RFC 3339, UTC. Null if it has not.")
+    cosigned_at: str | None = Field(
+        description="When it cosigned the checkpoint: RFC 3339, UTC. Missing if it has not."
+    )
 
 
 class AnchorAnswer(_Answer):
@@ -72,7 +74,9 @@ class AnchorAnswer(_Answer):
 class WitnessesAnswer(_Answer):
     """The answer to `GET /witnesses`."""
 
-    checkpoint: str | None = Field(description="The newest checkpoint that enough have cosigned: a signed note.")
+    checkpoint: str | None = Field(
+        description="The newest checkpoint that enough have cosigned: a signed note. Missing if there is none."
+    )
     size: int = Field(description="Its entries; 0 if there is none.")
     quorum: int = Field(description="How many witnesses are enough; 0 if there are none.")
     witnesses: list[CosignerAnswer] = Field(description="Those that are asked.")

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import JsonValue
+
 from agent_mesh.contracts.audit import AuditBatchRequest
 from agent_mesh.contracts.problems import Internal, InvalidRequest, MeshError, NotFound
 from agent_mesh.ledger import (
@@ -29,7 +31,10 @@ TS = "2026-11-20T14:00:00Z"
 
 
 class StubAudit:
-    """`checkpoint`, `key` and `findings` are answered in place of the ledger's own where they are set."""
+    """`checkpoint`, `key` and `findings` are answered in place of the ledger's own where they are set.
+
+    `mistaken` is for which paths and transactions it answers another.
+    """
 
     def __init__(self) -> None:
         self.log = SmallLog()
@@ -37,13 +42,14 @@ class StubAudit:
         self.checkpoint: str | None = None
         self.key: str | None = None
         self.findings: list[dict[str, str]] | None = []
+        self.mistaken: dict[str, str] = {}
         self.server = StubServer(self._answer)
 
     def append(self, count: int, tx_id: str = "tx-1", **fields: Any) -> None:
         """Append entries, one in 64 of them too large for the ledger itself."""
         leaves = []
         for number in range(self.log.tree.end, self.log.tree.end + count):
-            payload = {"text": "ü" * 2500} if number % 64 == 2 else {"number": number}
+            payload: dict[str, JsonValue] = {"text": "ü" * 2500} if number % 64 == 2 else {"number": number}
             entry = AuditEntry(id=f"e-{number}", tx_id=tx_id, event="decision", actor="me", ts=TS, payload=payload)
             leaf = to_leaf(entry.model_copy(update=fields))
             if leaf.payload is not None:
@@ -76,6 +82,7 @@ class StubAudit:
     def _answer(self, asked: Asked) -> Answer:
         assert asked.headers["authorization"].startswith("Bearer ")
         path = asked.path.partition("?")[0]
+        path = self.mistaken.get(path, path)
         try:
             return self._text(path) or self._found(asked, path)
         except LedgerError:
@@ -139,7 +146,7 @@ class StubAudit:
             raise InvalidRequest("This one is refused.")
         first = self.log.tree.end
         for entry in request.entries:
-            self.append(1, entry.tx_id, event=entry.event)
+            self.append(1, self.mistaken.get(entry.tx_id, entry.tx_id), event=entry.event)
         answers = [
             {"acl_txn": f"e-{index}", "tx_id": entry.tx_id, "index": index, "ts": 1.0, "repeated": entry.id == "again"}
             | {"proof": json.loads(self.receipt(index))}

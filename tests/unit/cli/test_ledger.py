@@ -185,10 +185,9 @@ def test_what_the_ledger_does_not_have_is_an_error(audit: StubAudit, run: Run) -
 
 
 def test_a_receipt_for_something_else_than_was_asked_is_refused(audit: StubAudit, run: Run) -> None:
-    audit._entry = lambda _: type(audit)._entry(audit, 3)  # type: ignore[method-assign]
+    audit.mistaken = {"/entries/4": "/entries/3", "/tx/another": "/tx/tx-1"}
     done = run("ledger", "receipt", "4", "--json")
     assert (done.code, code(done)) == (1, "wrong_entry")
-    audit._transaction = lambda _tx, path: type(audit)._transaction(audit, "tx-1", path)  # type: ignore[method-assign]
     done = run("ledger", "receipt", "another", "--json")
     assert (done.code, code(done)) == (1, "wrong_entry")
 
@@ -232,7 +231,7 @@ def test_entries_that_are_none_are_refused_before_anything_is_sent(
 def test_a_proof_for_another_entry_than_was_sent_is_refused(audit: StubAudit, run: Run) -> None:
     done = run("ledger", "append", "-", "--key", STRANGER, "--json", stdin=json.dumps(ENTRY))
     assert (done.code, code(done)) == (1, "unsigned")
-    audit.append = lambda count, _tx, **_fields: StubAudit.append(audit, count)  # type: ignore[method-assign]
+    audit.mistaken = {"tx-9": "tx-1"}
     done = run("ledger", "append", "-", "--json", stdin=json.dumps(ENTRY))
     assert (done.code, code(done)) == (1, "wrong_entry")
 

@@ -16,21 +16,23 @@ from typing import Final
 from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.ledger.errors import LedgerError
 from agent_mesh.ledger.sequencer import COMMIT_BYTES, LARGEST_COMMIT, Candidate, Committed, Sequencer
+from agent_mesh.ledger.store import ASKED_AT_ONCE
 
 WAITING_ENTRIES: Final = 4 * LARGEST_COMMIT
 """Entries that may wait; whoever comes after them is sent away."""
 
 WAITING_BYTES: Final = 32 * 1024 * 1024
 
-_LOOKED_UP_ALONE: Final = 8
-"""So many entries of one caller are looked up in its own thread; fewer are cheaper together with others'."""
+_PAUSE_S: Final = 0.02
+"""Between two looks of the leader at who has come meanwhile."""
 
 
 class _Waiting:
     """Somebody who appends: what, and what has come of it."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, candidates: Sequence[Candidate], *, looked_up: bool) -> None:
         self.candidates = candidates
+        self.looked_up = looked_up
         self.size = sum(each.size for each in candidates)
         self.called = threading.Event()
         self.leads = False
@@ -70,9 +72,8 @@ class GroupCommit:
             Unavailable: too many wait, or the commit failed: nothing of it is in the ledger, or the answer was lost.
             LedgerError: what is stored was changed, and nothing is appended to it.
         """
-        if len(candidates) >= _LOOKED_UP_ALONE:
-            candidates = self._sequencer().look_up(candidates)
-        mine = _Waiting(candidates)
+        many = len(candidates) >= ASKED_AT_ONCE  # fewer are cheaper together with those of others
+        mine = _Waiting(self._sequencer().look_up(candidates) if many else candidates, looked_up=many)
         self._join(mine)
         mine.called.wait()
         if mine.leads:
@@ -108,10 +109,29 @@ class GroupCommit:
             self._hand_over(group or self._take())
 
     def _await_turn(self) -> None:
-        remaining = self._began + self._interval_s - time.monotonic()
-        if remaining > 0:
-            time.sleep(remaining)
+        """Wait until the interval is over; meanwhile look up those who wait already, so that the commit is short."""
+        turn = self._began + self._interval_s
+        while (remaining := turn - time.monotonic()) > 0:
+            if not self._look_up_ahead():
+                time.sleep(min(remaining, _PAUSE_S))
         self._began = time.monotonic()
+
+    def _look_up_ahead(self) -> bool:
+        """Look up as many entries as one query asks for; return False, and do nothing, while fewer wait."""
+        chosen: list[_Waiting] = []
+        with self._lock:
+            for each in self._waiting:
+                if not each.looked_up:
+                    chosen.append(each)
+                if sum(len(waiting.candidates) for waiting in chosen) >= ASKED_AT_ONCE:
+                    break
+            else:
+                return False
+        found = iter(self._sequencer().look_up([candidate for each in chosen for candidate in each.candidates]))
+        for each in chosen:
+            each.candidates = [next(found) for _ in each.candidates]
+            each.looked_up = True
+        return True
 
     def _take(self) -> list[_Waiting]:
         """Take those who wait, from the first on, as far as one commit holds them; the leader is the first."""

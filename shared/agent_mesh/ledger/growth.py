@@ -10,7 +10,7 @@ from agent_mesh.ledger.bundles import decode_entries, decode_hashes, encode_entr
 from agent_mesh.ledger.errors import TileMissing
 from agent_mesh.ledger.proofs import NodeReader
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
-from agent_mesh.ledger.tree import CompactRange, leaf_hash, tree_root
+from agent_mesh.ledger.tree import CompactRange, leaf_hash, node_hash, tree_root
 
 TileReader: TypeAlias = Callable[[Tile], bytes | None]
 """Gives the bytes of a tile or bundle, as wide as asked for or wider; None if it is not there."""
@@ -55,22 +55,30 @@ def grow(tree: CompactRange, entries: Sequence[bytes], read: TileReader) -> Grow
 def nodes_from_tiles(size: int, read: TileReader) -> NodeReader:
     """Return a reader of the nodes of the tree of `size` leaves, for proofs.
 
-    Its nodes raise `TileMissing` when a tile is not there, and `MalformedTile` when it is no tile.
+    What it has read or hashed once it keeps. Its nodes raise `TileMissing` when a tile is not there, and
+    `MalformedTile` when it is no tile.
     """
-    known: dict[Tile, list[bytes]] = {}
+    tiles: dict[Tile, list[bytes]] = {}
+    known: dict[tuple[int, int], bytes] = {}
 
-    def node(level: int, index: int) -> bytes:
-        tile_level, height = divmod(level, TILE_HEIGHT)
-        first = index << height
-        tile_index, offset = divmod(first, TILE_WIDTH)
+    def stored(level: int, index: int) -> bytes:
+        tile_level = level // TILE_HEIGHT
+        tile_index, offset = divmod(index, TILE_WIDTH)
         count = size >> (TILE_HEIGHT * tile_level)
         tile = Tile(tile_level, tile_index, max(1, min(TILE_WIDTH, count - tile_index * TILE_WIDTH)))
-        if tile not in known:
-            known[tile] = _held(read, tile, decode_hashes)
-        covered = known[tile][offset : offset + (1 << height)]
-        if len(covered) != 1 << height:
+        if tile not in tiles:
+            tiles[tile] = _held(read, tile, decode_hashes)
+        if offset >= len(tiles[tile]):
             raise TileMissing(f"a tree of {size} leaves has no whole node {index} at level {level}")
-        return tree_root(covered)
+        return tiles[tile][offset]
+
+    def node(level: int, index: int) -> bytes:
+        found = known.get((level, index))
+        if found is None:
+            whole = level % TILE_HEIGHT == 0
+            left = stored(level, index) if whole else node(level - 1, 2 * index)
+            found = known[level, index] = left if whole else node_hash(left, node(level - 1, 2 * index + 1))
+        return found
 
     return node
 

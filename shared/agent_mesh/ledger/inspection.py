@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent_mesh.ledger.bundle_index import BundleIndex
@@ -33,8 +34,11 @@ def inspect(store: LedgerStore, log_key: VerifierKey, first_bundle: int, bundles
     size = head.tree.end
     end = first_bundle + bundles
     part = range(first_bundle, end)
-    findings = tuple(check_ledger(_AtHead(store, head).stored(), log_key, part))
-    return Inspected(size, findings, end if end * TILE_WIDTH < size else None)
+    at_head = _AtHead(store, head)
+    findings = tuple(check_ledger(at_head.stored(), log_key, part))
+    if end * TILE_WIDTH < size:
+        return Inspected(size, findings, end)
+    return Inspected(size, (*findings, *at_head.beyond()), None)
 
 
 class _AtHead:
@@ -49,6 +53,13 @@ class _AtHead:
         """Return what there is to read."""
         head = self._head
         return StoredLedger(head.tree, head.checkpoint, self._read, self._store.payload, self._index, head.key)
+
+    def beyond(self) -> Iterator[Finding]:
+        """Yield a bundle that stands behind the last one of the head: the head was set back, or taken away."""
+        following = Tile(None, -(-self._head.tree.end // TILE_WIDTH))
+        held = self._store.read(following)
+        if held is not None and not self._has_grown(following, _width(following, held)):
+            yield Finding(following.path, "is there, and by the head it is not")
 
     def _read(self, tile: Tile) -> bytes | None:
         held = self._store.read(tile)

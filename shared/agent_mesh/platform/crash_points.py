@@ -28,8 +28,11 @@ CRASH_POINTS: Final = (
     "cancel.fenced",
     "sweep.republished",
     "sweep.fenced",
+    "audit.delivered",
+    "ledger.before_commit",
+    "ledger.committed",
 )
-"""Every crash point, in the order of a task's way. The fault tests stop the process at each."""
+"""Every crash point, in the order of a task's way, and then of an entry's. The fault tests stop the process at each."""
 
 _EXIT_STATUS: Final = 137
 

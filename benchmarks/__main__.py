@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs import_time, cost, stages, dispatch, or the named."""
+"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs import_time, cost, stages, dispatch, ledger, or the named."""
 
 from __future__ import annotations
 
@@ -50,11 +50,21 @@ def _stages(options: argparse.Namespace) -> object:
     return stages.as_json(measured)
 
 
+def _ledger(options: argparse.Namespace) -> object:
+    from benchmarks import ledger
+
+    measured = ledger.measure(5 if options.quick else 20)
+    if not options.json:
+        ledger.show(measured)
+    return ledger.as_json(measured)
+
+
 BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], object]]] = {
     "import_time": _import_time,
     "cost": _cost,
     "stages": _stages,
     "dispatch": _dispatch,
+    "ledger": _ledger,
 }
 
 

@@ -34,11 +34,11 @@ class AuditRequest(_OnTheWire):
 class AuditBatchRequest(_OnTheWire):
     """`POST /audit/batch`: several, in one commit."""
 
-    entries: list[AuditRequest] = Field(min_length=1, max_length=BATCH_LIMIT)
+    entries: list[AuditRequest] = Field(min_length=1, max_length=BATCH_LIMIT, description="What happened, in order.")
 
 
 class FsckRequest(_OnTheWire):
     """`POST /fsck`: which bundles of 256 entries are read again."""
 
-    first_bundle: int = Field(default=0, ge=0, lt=1 << 55)
+    first_bundle: int = Field(default=0, ge=0, lt=1 << 55, description="Index of the first.")
     bundles: int = Field(default=64, ge=1, le=256, description="How many at most.")

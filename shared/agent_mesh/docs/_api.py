@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agent_mesh.docs._fields import meaning
 from agent_mesh.docs._markdown import code, table
-from agent_mesh.docs._roles import Role, agent, orchestrator
+from agent_mesh.docs._roles import Role, agent, audit, orchestrator
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, Access
 
 _INTRODUCTION: Final = """\
@@ -26,13 +26,17 @@ field. A body may have {limit} MiB unless the route says otherwise. Answers leav
 field that may be left out.
 """
 
-_TITLES: Final = {"orchestrator": "orchestrator", "agent": "agents"}
+_TITLES: Final = {"orchestrator": "orchestrator", "agent": "agents", "audit": "audit"}
 
 _WORDS: Final = {
     "orchestrator": "Takes tasks, sends them to agents, settles their results.",
     "agent": """\
 Every agent function has these routes: `agent_light`, `digest`, and yours. Callers normally dispatch to the
 orchestrator, which calls `/run` in HTTP mode.""",
+    "audit": """\
+Keeps what happened in a ledger that nobody can change unnoticed, with a receipt for each entry. Its JSON is snake_case.
+Callers see the records that they handed in or are named in as the actor; operators and viewers see all. Tiles are
+[C2SP tlog-tiles](https://c2sp.org/tlog-tiles), the checkpoint is a [signed note](https://c2sp.org/signed-note).""",
 }
 
 
@@ -54,7 +58,7 @@ def page() -> str:
     """Return the page: for each role its routes, then every model that they take or give."""
     parts = [_INTRODUCTION.format(limit=BODY_LIMIT_BYTES // 2**20).strip()]
     schemas: dict[str, Any] = {}
-    for role in (orchestrator(), agent()):
+    for role in (orchestrator(), agent(), audit()):
         parts.append(f"## {_TITLES[role.name]}\n\n{_WORDS[role.name]}\n\n{_route_table(role)}")
         parts += _queries(role)
         schemas |= role.openapi["components"]["schemas"]
@@ -67,7 +71,7 @@ def overview() -> str:
     """Return one line for each route, without the models."""
     rows = [
         [role.name, code(f"{route.method} {route.path}"), route.summary, _who(route.access)]
-        for role in (orchestrator(), agent())
+        for role in (orchestrator(), agent(), audit())
         for route in routes(role)
         if not route.access.public
     ]
@@ -137,7 +141,7 @@ def _queries(role: Role) -> Iterator[str]:
         if route.query:
             rows = [
                 [
-                    code(each["name"] + "?"),
+                    code(each["name"] if each.get("required") else each["name"] + "?"),
                     _type(each["schema"]),
                     _default(each["schema"]),
                     meaning("query", each["name"], each["schema"]),
@@ -187,7 +191,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _count(schema: dict[str, Any]) -> str:
-    return f", {schema['minItems']} to {schema['maxItems']}" if "maxItems" in schema else ""
+    return f", {schema.get('minItems', 0)} to {schema['maxItems']}" if "maxItems" in schema else ""
 
 
 def _bounds(schema: dict[str, Any]) -> str:

@@ -18,6 +18,10 @@ from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.results import Results
 from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.docs._markdown import code, require_equal, table
+from agent_mesh.ledger import Checkpoint, Note, nodes_from_leaves
+from agent_mesh.ledger.audit_log import tell_checkpoint
+from agent_mesh.ledger.sequencer import Committed
+from agent_mesh.ledger.tree import EMPTY_ROOT
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
@@ -42,16 +46,21 @@ _MEANINGS: Final = {
     "mesh.run.cancelled": "The handler saw that its task was cancelled and stopped.",
     "mesh.run.rejected": "The run costs more than `budgetCents` and did not start.",
     "mesh.run.dead": "The handler raised `TerminalError`.",
+    "mesh.ledger.checkpoint": "A commit has added entries to the ledger and signed it. `subject` is the ledger's name.",
 }
 
 _FIELDS: Final = {
+    "added": "How many entries a commit has added.",
     "agent": "Name of the agent.",
     "attempt": "Number of the attempt that was asked for or started, from 1.",
     "caller": "E-mail of who dispatched the task.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
     "costCents": "What was charged, in cents.",
     "limitCents": "What the agent may spend, in cents.",
+    "origin": "Name of the ledger.",
     "percent": "50, 80 or 100.",
+    "root": "Root of its tree: base64 of 32 bytes.",
+    "size": "How many entries the ledger has.",
     "status": "Status of the task.",
     "traceId": "The task's trace id.",
     "usedCents": "What is reserved or spent of it, in cents.",
@@ -113,7 +122,7 @@ def page() -> str:
 
 def emitted() -> list[CloudEvent]:
     """Return one event of every type, as the code makes it; a run's source is the agent's name."""
-    return [*_task_events(), *_run_events()]
+    return [*_task_events(), *_run_events(), *_ledger_events()]
 
 
 def _task_events() -> list[CloudEvent]:
@@ -142,6 +151,16 @@ def _run_events() -> list[CloudEvent]:
     for status in RunStatus:
         sender.tell("task_1", Ran(Outcome(status), attempt=1))
     sender.tell("task_1", Ran(Outcome(RunStatus.FAILED), attempt=1, retryable=True))
+    log.flush()
+    return _read(kept)
+
+
+def _ledger_events() -> list[CloudEvent]:
+    kept = _Kept()
+    log = EventLog(kept, _TOPIC, "audit", SystemClock())
+    log.begin()
+    checkpoint = Checkpoint("ledger.example", 0, EMPTY_ROOT)
+    tell_checkpoint(log, Committed({}, {}, checkpoint, Note(checkpoint.text, ()), nodes_from_leaves([])))
     log.flush()
     return _read(kept)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from agent_mesh.agents.sdk import Agent
 from agent_mesh.dispatch.routes import orchestrator_app
+from agent_mesh.ledger.routes import audit_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
@@ -17,10 +19,12 @@ from agent_mesh.platform.settings import Settings
 _WHO: Final = (
     "MESH_CALLERS",
     "MESH_OPERATORS",
+    "MESH_VIEWERS",
     "MESH_RUNNERS",
     "MESH_TRUSTED_RUNNERS",
     "MESH_TASK_PUSHERS",
     "MESH_RESULT_PUSHERS",
+    "MESH_EVENT_PUSHERS",
     "MESH_DEAD_LETTER_PUSHERS",
 )
 _MARKED: Final = {name: name for name in (*_WHO, "OIDC_AUDIENCE", "PUBSUB_AUDIENCE", "RESULTS_PUBSUB_AUDIENCE")}
@@ -59,7 +63,7 @@ class _NotingApp(FunctionApp):
     ) -> Callable[[Any], Any]:
         """Note the route, then declare it."""
         notes = self.__dict__.setdefault("noted", _Noted())
-        key = (method, path.replace("<", "{").replace(">", "}"))
+        key = (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path))
         notes.access[key], notes.body_limit[key] = access, body_limit
         return super().route(
             method, path, access=access, answers=answers, summary=summary, body_limit=body_limit, name=name
@@ -74,6 +78,11 @@ class _NotingParts(FunctionParts):
 def orchestrator() -> Role:
     """Return the orchestrator."""
     return _read("orchestrator", orchestrator_app(_parts("orchestrator")))
+
+
+def audit() -> Role:
+    """Return the audit function."""
+    return _read("audit", audit_app(_parts("audit")))
 
 
 def agent() -> Role:

@@ -96,7 +96,7 @@ def show(session: Session, found: Verified, *, has_payload: bool) -> None:
         f"[green]verified[/green]  entry {found.index} of {found.checkpoint.size}",
         f"ledger    {plain(answer.ledger)}",
         f"what      {plain(entry.event)}  by {plain(entry.actor)}  at {plain(entry.ts)}",
-        f"belongs to {plain(entry.tx_id)}  (id {plain(entry.id)})",
+        f"of        {plain(entry.tx_id)}  (id {plain(entry.id)})",
         f"witnesses {plain(', '.join(answer.witnesses)) or 'none asked for'}",
     ]
     if by_digest and not has_payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -69,6 +70,7 @@ def witness(
         raise wrong("NAME, --folder or --port", str(error)) from error
     answer = Serving(url=f"http://{host}:{server.server_port}", key=str(key), ledgers=[str(each) for each in logs])
     session.answer(answer, f"witness   {answer.url}", f"key       {answer.key}")
+    sys.stdout.flush()  # whoever reads it through a pipe waits for the address
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:

@@ -25,9 +25,7 @@ INTERVAL_S = 0.2
 
 def entry(name: str, size: int = 1) -> Candidate:
     return candidate(
-        AuditEntry(
-            id=name, tx_id="tx", event="e", actor="a", ts="2026-11-20T14:00:00Z", payload={"text": "x" * size}
-        )
+        AuditEntry(id=name, tx_id="tx", event="e", actor="a", ts="2026-11-20T14:00:00Z", payload={"text": "x" * size})
     )
 
 
@@ -123,9 +121,7 @@ def test_a_failed_commit_fails_all_that_share_it_and_the_next_goes_on(
     assert group.append("e-0", "e-1").places == {"e-0": 1, "e-1": 2}
 
 
-def test_those_who_do_not_fit_into_a_commit_go_into_the_next(
-    group: Group, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_those_who_do_not_fit_into_a_commit_go_into_the_next(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "LARGEST_COMMIT", 10)
     group.append("first")
     names = [[f"e-{caller}-{n}" for n in range(4)] for caller in range(5)]

@@ -21,6 +21,7 @@ from agent_mesh.ledger.witness_client import WitnessClient
 from agent_mesh.ledger.witnessing import Round, Witnessing
 from agent_mesh.platform.app import FunctionApp
 from agent_mesh.platform.clock import moment, rfc3339
+from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.logs import log
 
@@ -149,19 +150,19 @@ class _Rounds:
             level = logging.ERROR if forked else logging.WARNING
             log(str(fault), level=level, type=FORKED_LOG if forked else UNWITNESSED_LOG, witness=name, code=fault.code)
         if done.new:
-            self._tell(done)
+            tell_witnessed(self._parts.events, origin_from(self._parts.settings), done)
         faults = [WitnessFault(witness=name, code=each.code, fault=str(each)) for name, each in done.faults.items()]
         return RoundAnswer(size=done.size, cosigned=list(done.cosigned), faults=faults, new=done.new)
 
-    def _tell(self, done: Round) -> None:
-        origin = origin_from(self._parts.settings)
-        data: dict[str, JsonValue] = {
-            "size": done.size,
-            "cosigned": list[JsonValue](done.cosigned),
-            "missing": list[JsonValue](sorted(done.faults)),
-        }
-        names = ",".join(done.cosigned)
-        self._parts.events.emit(WITNESSED_EVENT, origin, data, once=f"{done.size}:{names}:{done.new}")
+
+def tell_witnessed(events: EventLog, origin: str, done: Round) -> None:
+    """Tell of a round that brought something: who has cosigned the checkpoint of how many entries by now."""
+    data: dict[str, JsonValue] = {
+        "size": done.size,
+        "cosigned": list[JsonValue](done.cosigned),
+        "missing": list[JsonValue](sorted(done.faults)),
+    }
+    events.emit(WITNESSED_EVENT, origin, data, once=f"{done.size}:{','.join(done.cosigned)}:{done.new}")
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def policy(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The tour: starts the local mesh, dispatches tasks, shows what happens."""
-    python(session, "examples/demo.py", *session.posargs)
+    python(session, "-m", "examples.demo", *session.posargs)
 
 
 @nox.session

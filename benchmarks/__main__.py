@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs import_time, cost, stages, dispatch, ledger, or the named."""
+"""`python -m benchmarks [NAME...] [--quick] [--json]`: import_time, cost, stages, dispatch, ledger, or the named."""
 
 from __future__ import annotations
 

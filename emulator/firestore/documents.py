@@ -97,8 +97,10 @@ class Collection:
         versions.append((time, document))
         if self.indexes or self.members:
             fields = document.fields if document else {}
-            for index in (*self.indexes.values(), *self.members.values()):
+            for index in self.indexes.values():
                 index.write(document_id, fields)
+            for members in self.members.values():
+                members.write(document_id, fields)
 
     def forget(self, document_id: str, until: int) -> int:
         """Drop what nobody can read any more at or after a time; return the bytes that were freed."""

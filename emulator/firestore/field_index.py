@@ -10,10 +10,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
+from emulator.firestore.bson import ARRAY
 from emulator.firestore.documents import Collection, Stored
 from emulator.firestore.names import FieldPath, IdKey, id_key
 from emulator.firestore.protocol import Message
-from emulator.firestore.values import ARRAY, Key, field_at, key_of
+from emulator.firestore.values import Key, field_at, key_of
 
 _KEY = itemgetter(0)
 

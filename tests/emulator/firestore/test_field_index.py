@@ -20,24 +20,8 @@ DATABASE = "projects/p/databases/(default)"
 ROOT = Name(DATABASE, ())
 NAN = float("nan")
 NUMBERS: list[Any] = [NAN, float("-inf"), -1, -0.0, 0, 0.0, 1, 2, 2.5, 2**53 + 1, float(2**53), 2**63 - 1]
-VALUES: list[Any] = [
-    None,
-    False,
-    True,
-    *NUMBERS,
-    "",
-    "a",
-    "b",
-    b"b",
-    [],
-    [1],
-    [NAN],
-    [1, "a"],
-    [None, 2.5],
-    {},
-    {"a": 1},
-    {"a": NAN},
-]
+LISTS: list[Any] = [[], [1], [NAN], [1, "a"], [None, 2.5]]
+VALUES: list[Any] = [None, False, True, *NUMBERS, "", "a", "b", b"b", *LISTS, {}, {"a": 1}, {"a": NAN}]
 FIELDS = ["a", "b", "a.a"]
 IDS = [*(f"d{number}" for number in range(140)), *(f"__id{number}__" for number in range(8)), "\uffff", "\U0001f600"]
 EQUALITIES = {StructuredQuery.FieldFilter.EQUAL, StructuredQuery.FieldFilter.IN}

@@ -24,7 +24,7 @@ from agent_mesh.docs._errors import problem_classes
 from agent_mesh.docs._events import emitted
 from agent_mesh.docs._fields import FIELD_MEANINGS, meaning
 from agent_mesh.docs._markdown import Undocumented, require_equal, table, with_block
-from agent_mesh.docs._roles import agent, orchestrator
+from agent_mesh.docs._roles import agent, audit, orchestrator
 from agent_mesh.platform.app import FunctionApp
 from agent_mesh.platform.settings import Settings
 
@@ -130,12 +130,12 @@ def calls(app: FunctionApp) -> Iterator[tuple[str, str]]:
 def test_every_role_serves_the_documented_routes(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("FUNCTION_TARGET", "K_SERVICE"):
         monkeypatch.delenv(variable, raising=False)
-    documented = orchestrator() if role == "orchestrator" else agent()
+    documented = {"orchestrator": orchestrator, "audit": audit}.get(role, agent)()
     assert set(calls(served(loaded(role, monkeypatch)))) == {(each.method, each.path) for each in routes(documented)}
 
 
 def test_nobody_may_call_a_route_without_an_allow_list_but_health() -> None:
-    for role in (orchestrator(), agent()):
+    for role in (orchestrator(), agent(), audit()):
         for route in routes(role):
             assert route.access.public == (route.path in {"/health", "/healthz"})
             assert route.access.public or route.access.emails

@@ -75,9 +75,9 @@ class TestEntries:
 
     def test_nobody_takes_the_id_of_another_caller_or_of_an_event(self, audit: AuditInHand) -> None:
         theirs = audit.append(id="mine", payload={"who": "caller"}).json
-        assert audit.append(by=OTHER, id="mine", payload={"who": "other"}).status == 201
+        assert audit.append(OTHER, id="mine", payload={"who": "other"}).status == 201
         for name in (theirs["acl_txn"], "ev_1"):
-            assert audit.append(by=OTHER, id=name).status == 201
+            assert audit.append(OTHER, id=name).status == 201
         assert audit.push(event()).status == 204
         assert audit.store.head().tree.end == 5
 

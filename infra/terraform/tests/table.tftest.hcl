@@ -127,6 +127,10 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
     error_message = "Somebody may use a key or read a secret that the table does not give him."
   }
   assert {
+    condition     = local.ledger_origins["audit"] == trimprefix(local.urls["audit"], "https://")
+    error_message = "The ledger is not named after the function that keeps it."
+  }
+  assert {
     condition     = length(google_monitoring_alert_policy.checkpoint_age) == 1
     error_message = "The ledger's silence alerts nobody."
   }

@@ -22,6 +22,8 @@ from agent_mesh.ledger import Checkpoint, Note, nodes_from_leaves
 from agent_mesh.ledger.audit_log import tell_checkpoint
 from agent_mesh.ledger.sequencer import Committed
 from agent_mesh.ledger.tree import EMPTY_ROOT
+from agent_mesh.ledger.witness_routes import tell_witnessed
+from agent_mesh.ledger.witnessing import Round
 from agent_mesh.platform.clock import SystemClock
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
@@ -47,6 +49,7 @@ _MEANINGS: Final = {
     "mesh.run.rejected": "The run costs more than `budgetCents` and did not start.",
     "mesh.run.dead": "The handler raised `TerminalError`.",
     "mesh.ledger.checkpoint": "A commit has added entries to the ledger and signed it. `subject` is the ledger's name.",
+    "mesh.ledger.witnessed": "Witnesses have cosigned a checkpoint.",
 }
 
 _FIELDS: Final = {
@@ -55,8 +58,10 @@ _FIELDS: Final = {
     "attempt": "Number of the attempt that was asked for or started, from 1.",
     "caller": "E-mail of who dispatched the task.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
+    "cosigned": "Names of the witnesses that have cosigned the checkpoint.",
     "costCents": "What was charged, in cents.",
     "limitCents": "What the agent may spend, in cents.",
+    "missing": "Names of the witnesses that have not.",
     "origin": "Name of the ledger.",
     "percent": "50, 80 or 100.",
     "root": "Root of its tree: base64 of 32 bytes.",
@@ -162,6 +167,7 @@ def _ledger_events() -> list[CloudEvent]:
     log.begin()
     checkpoint = Checkpoint("ledger.example", 0, EMPTY_ROOT)
     tell_checkpoint(log, Committed({}, {}, checkpoint, Note(checkpoint.text, ()), nodes_from_leaves([])))
+    tell_witnessed(log, "ledger.example", Round(1, ("witness.example",), {}, 1))
     log.flush()
     return _read(kept)
 

@@ -21,7 +21,7 @@ COLLECTIONS = {
     "budgets": (["budgets/store.py"], set()),
     "agents": (["agents/control.py"], set()),
     "dead": (["deadletters/store.py"], {"__name__"}),
-    "ledger": (["ledger/store.py"], {"__name__"}),
+    "ledger": (["ledger/store.py", "ledger/cosigned.py"], {"__name__"}),
     "relay_messages": (["relay/history.py"], set()),
     "relay_keys": (["relay/keys.py"], set()),
     "relay_topics": (["relay/topic_list.py"], set()),

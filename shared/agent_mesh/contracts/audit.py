@@ -22,7 +22,7 @@ class AuditRequest(_OnTheWire):
     """`POST /audit`: something that happened, to be kept for good."""
 
     tx_id: AuditId = Field(description="The transaction, task or other thing that it belongs to.")
-    event: AuditId = Field(description="What happened, such as `decision`.")
+    event: AuditId = Field(description="What happened, such as `decision`. `mesh.` is the mesh's own.")
     actor: AuditActor = Field(description="Who did it, as the caller says; who calls is recorded beside it.")
     payload: JsonObject = Field(description="Anything; at most 256 KiB as JSON. Over about 4,000 bytes by its digest.")
     id: AuditId | None = Field(

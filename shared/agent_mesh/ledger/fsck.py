@@ -11,11 +11,11 @@ from agent_mesh.ledger.bundles import decode_entries, encode_entries
 from agent_mesh.ledger.checkpoints import open_checkpoint
 from agent_mesh.ledger.entries import check_payload, parse_entry
 from agent_mesh.ledger.errors import LedgerError, TileMissing
-from agent_mesh.ledger.growth import TileReader, grow, nodes_from_tiles
+from agent_mesh.ledger.growth import TileReader, grow, tree_from_tiles
 from agent_mesh.ledger.keys import VerifierKey
 from agent_mesh.ledger.notes import parse_note
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
-from agent_mesh.ledger.tree import CompactRange, cover
+from agent_mesh.ledger.tree import CompactRange
 
 PayloadReader: TypeAlias = Callable[[int, str], bytes]
 """Gives the payload of an entry, by the entry's index and the payload's SHA-256."""
@@ -58,7 +58,7 @@ def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | No
     chosen = every if bundles is None else every[bundles.start : bundles.stop]
     first = min(size, chosen.start * TILE_WIDTH)
     try:
-        built = _tree_before(first, stored.read)
+        built = tree_from_tiles(first, stored.read)
     except LedgerError as error:
         yield Finding(f"tiles before entry {first}", str(error))
         return
@@ -84,12 +84,6 @@ def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | No
         yield from _check_head(stored, built, log_key)
     else:
         yield from _check_unfinished(stored, unfinished)
-
-
-def _tree_before(size: int, read: TileReader) -> CompactRange:
-    """Return the tree of the first `size` entries, as the tiles have it."""
-    node = nodes_from_tiles(size, read)
-    return CompactRange(0, size, tuple(node(level, index) for level, index in cover(0, size)))
 
 
 def _check_finished(stored: StoredLedger, written: Iterable[Tile], unfinished: dict[Tile, bytes]) -> Iterator[Finding]:

@@ -90,8 +90,12 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   }
 
   assert {
-    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == ["orchestrator<-app@elsewhere.iam.gserviceaccount.com"]
-    error_message = "A caller reaches other roles than the orchestrator."
+    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == [for role, spec in local.table.roles : "${role}<-app@elsewhere.iam.gserviceaccount.com" if contains(flatten(values(spec.allow)), "callers")]
+    error_message = "A caller reaches other roles than those that the table opens to callers."
+  }
+  assert {
+    condition     = length([for role in ["agent_light", "digest"] : role if contains(keys(google_cloud_run_v2_service_iam_member.invoker), "${role}<-app@elsewhere.iam.gserviceaccount.com")]) == 0
+    error_message = "A caller reaches an agent past the orchestrator."
   }
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic import BaseModel, Field
@@ -19,13 +19,13 @@ from agent_mesh.client import AuditClient, MeshClientError, ProblemError
 from agent_mesh.contracts.audit import FsckRequest
 from agent_mesh.ledger.checkpoints import Checkpoint, open_checkpoint
 from agent_mesh.ledger.errors import LedgerError, MalformedReceipt, TileMissing
-from agent_mesh.ledger.fsck import Finding
+from agent_mesh.ledger.fsck import Finding, PayloadReader
 from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.ledger.notes import parse_note
 from agent_mesh.ledger.receipts import parse_receipt
 from agent_mesh.ledger.tiles import TILE_WIDTH
 from agent_mesh.ledger.tree import CompactRange
-from agent_mesh.ledger.walk import PayloadReader, Walk
+from agent_mesh.ledger.walk import Walk
 
 _SAVE_EVERY: Final = 64
 """Bundles, of 256 entries each."""
@@ -90,17 +90,14 @@ def fsck(
     walk = Walk(_reader(session.audit), _payloads(session.audit), newest.size, begin, [*before, newest])
     findings += _walked(session, walk, Keeper(since if not findings else None, saved, text))
     read, inside = _documents(session.audit) if documents else ("no", [])
-    answer = FsckAnswer(
-        ledger=newest.origin,
-        size=newest.size,
-        root=encode_base64(newest.root),
-        since=begin.end,
-        witnesses=list(cosigned),
-        documents=read,
-        findings=[Fault(place=each.place, fault=each.fault) for each in (*findings, *inside)],
-    )
+    faults = [Fault(place=each.place, fault=each.fault) for each in (*findings, *inside)]
+    answer = _answer(newest, since=begin.end, witnesses=list(cosigned), documents=read, findings=faults)
     session.answer(answer, *_lines(answer))
-    return FAILED if answer.findings else 0
+    return FAILED if faults else 0
+
+
+def _answer(newest: Checkpoint, **found: Any) -> FsckAnswer:  # noqa: ANN401  # pydantic checks them
+    return FsckAnswer(ledger=newest.origin, size=newest.size, root=encode_base64(newest.root), **found)
 
 
 def _walked(session: Session, walk: Walk, keep: Keeper) -> list[Finding]:

@@ -6,21 +6,15 @@ were partial then are read again and must be those nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from agent_mesh.ledger.bundles import decode_entries
 from agent_mesh.ledger.checkpoints import Checkpoint
-from agent_mesh.ledger.entries import check_payload, parse_entry
-from agent_mesh.ledger.errors import LedgerError, TileMissing
-from agent_mesh.ledger.fsck import Finding
+from agent_mesh.ledger.errors import LedgerError
+from agent_mesh.ledger.fsck import Finding, PayloadReader, bundle_entries, entry_findings, finished
 from agent_mesh.ledger.growth import TileReader, grow, nodes_from_tiles
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, touched
 from agent_mesh.ledger.tree import HASH_BYTES, CompactRange, cover, leaf_hash
-
-PayloadReader: TypeAlias = Callable[[int, str], bytes]
-"""Gives the payload of an entry, by the entry's index and the payload's SHA-256."""
 
 
 @dataclass
@@ -49,11 +43,11 @@ class Walk:
             if bundle.level is not None:
                 break
             try:
-                entries = _entries(self.read, bundle)
+                entries = bundle_entries(self.read, bundle)
             except LedgerError as error:
                 yield [Finding(bundle.path, str(error))]
                 return
-            yield [*_entry_findings(entries, self.tree.end, self.payload), *self._grown(entries, unfinished)]
+            yield [*entry_findings(entries, self.tree.end, self.payload), *self._grown(entries, unfinished)]
         yield [
             _another_tree(each) for each in self.signed if each.size == self.tree.end and each.root != self.tree.root
         ]
@@ -64,7 +58,7 @@ class Walk:
         growth = grow(self.tree, entries, lambda tile: unfinished.get(tile.full))
         self.tree = growth.tree
         unfinished.update({tile.full: held for tile, held in growth.tiles.items() if tile.level is not None})
-        for tile in _finished(growth.tiles, self.size):
+        for tile in finished((tile for tile in growth.tiles if tile.level is not None), self.size):
             if self.read(tile) != unfinished[tile.full]:
                 yield Finding(tile.path, "is not what the entries make it")
             if tile.width == TILE_WIDTH:
@@ -107,32 +101,3 @@ def _partial(size: int) -> Iterator[Tile]:
         if width:
             yield Tile(level, index, width)
         level += 1
-
-
-def _entries(read: TileReader, bundle: Tile) -> list[bytes]:
-    held = read(bundle)
-    if held is None:
-        raise TileMissing("is not there")
-    entries = decode_entries(held)
-    if len(entries) != bundle.width:
-        raise TileMissing(f"has {len(entries)} entries, and by the checkpoint it is {bundle.width}")
-    return entries
-
-
-def _entry_findings(entries: list[bytes], first: int, payload: PayloadReader) -> Iterator[Finding]:
-    for index, leaf in enumerate(entries, start=first):
-        try:
-            entry = parse_entry(leaf)
-            if entry.payload_digest is not None:
-                check_payload(entry, payload(index, entry.payload_digest.sha256))
-        except LedgerError as error:
-            yield Finding(f"entry {index}", str(error))
-
-
-def _finished(written: Iterable[Tile], size: int) -> list[Tile]:
-    """Return the tiles that are as wide as they are in the tree of `size` leaves."""
-
-    def width(tile: Tile) -> int:
-        return min(TILE_WIDTH, (size >> (TILE_HEIGHT * (tile.level or 0))) - tile.index * TILE_WIDTH)
-
-    return [tile for tile in written if tile.level is not None and tile.width == width(tile)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -126,17 +127,23 @@ class WitnessClient:
                 preload_content=False,
                 redirect=False,
             )
-            read = answer.read(_LONGEST_ANSWER + 1)
-            if len(read) > _LONGEST_ANSWER:
-                answer.close()  # there is more to come, which the next answer must not begin with
-            answer.release_conn()
+            read = self._read(answer)
         except (HTTPError, OSError) as error:
             raise WitnessUnavailable(
                 f"the witness {self.name!r} cannot be reached at {self._url}: {type(error).__name__}"
             ) from error
-        if len(read) > _LONGEST_ANSWER:
-            raise WitnessRefused(f"the witness {self.name!r} answered more than {_LONGEST_ANSWER} bytes")
         return answer.status, answer.headers.get("Content-Type", ""), read
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """Return a body that is neither too long nor too long in coming: a timeout bounds only each part of it."""
+        deadline, read = time.monotonic() + self._timeout_s, b""
+        while part := answer.read1(_LONGEST_ANSWER):
+            read += part
+            if len(read) > _LONGEST_ANSWER or time.monotonic() > deadline:
+                answer.close()  # there is more to come, which the next answer must not begin with
+                raise WitnessRefused(f"the witness {self.name!r} answers more, or for longer, than any witness has to")
+        answer.release_conn()
+        return read
 
     def _connected(self) -> urllib3.PoolManager:
         import urllib3

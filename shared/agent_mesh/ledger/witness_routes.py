@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent_mesh.contracts.problems import Unavailable
+from agent_mesh.contracts.problems import Busy, Unavailable
 from agent_mesh.ledger.azure_ledger import azure_ledger_from
 from agent_mesh.ledger.cosignatures import cosigned_at
 from agent_mesh.ledger.cosigned import Cosigned, CosignedStore
@@ -28,6 +28,8 @@ from agent_mesh.platform.logs import log
 WITNESSED_EVENT: Final = "mesh.ledger.witnessed"
 FORKED_LOG: Final = "mesh.ledger.forked"
 """Type of the line that the alert on two ledgers of one name counts."""
+
+_PATIENCE_S: Final = 20.0
 
 UNWITNESSED_LOG: Final = "mesh.ledger.unwitnessed"
 
@@ -141,10 +143,16 @@ class _Rounds:
         """Run a round, and tell what it brought.
 
         Raises:
+            Busy: another round of this process is going on.
             Unavailable: the database is out of reach, or the ledger damaged.
         """
-        with self._lock, _damage_told():
-            done = self._witnessing.round()
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            raise Busy("Another round is going on; what it brings is kept.", retry_after_s=30)
+        try:
+            with _damage_told():
+                done = self._witnessing.round()
+        finally:
+            self._lock.release()
         for name, fault in done.faults.items():
             forked = isinstance(fault, LedgerForked)
             level = logging.ERROR if forked else logging.WARNING

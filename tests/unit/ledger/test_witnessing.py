@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from agent_mesh.ledger import (
     AuditEntry,
     Checkpoint,
+    KeyKind,
     LocalSigner,
     WitnessQuorum,
     cosign_note,
@@ -228,6 +231,29 @@ def test_a_witness_that_is_not_there_holds_up_nobody_else(ledger: ALedger, tmp_p
     done = ledger.round()
     assert len(done.cosigned) == 3
     assert isinstance(done.faults["witness.example/gone"], WitnessUnavailable)
+
+
+def test_a_witness_that_answers_drop_by_drop_is_not_listened_to_for_long() -> None:
+    key = verifier_key(LocalSigner("w", bytes(32)), KeyKind.COSIGNATURE)
+    note = sign_note(Checkpoint(ORIGIN, 1, bytes(32)).text, SIGNER)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def dripping() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+                for _ in range(200):
+                    connection.sendall(b".")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=dripping)
+        thread.start()
+        client = WitnessClient(f"http://127.0.0.1:{listening.getsockname()[1]}", key, timeout_s=0.3)
+        began = time.monotonic()
+        with pytest.raises(WitnessRefused, match="for longer"):
+            client.cosign(note, 1, 0, lambda _: [])
+        assert time.monotonic() - began < 5
+        thread.join()
 
 
 def test_the_key_of_a_log_is_no_witness() -> None:

@@ -170,4 +170,6 @@ def lock(session: nox.Session) -> None:
     python(session, *compile_lock, "--extra", "dev", "pyproject.toml", "-o", development, *session.posargs)
     for role in packaging.roles(ROOT):
         function = f"{role.source}/requirements.txt"
-        python(session, *compile_lock, "-c", development, "requirements/function.in", "-o", function)
+        own = ROOT / "requirements" / f"{role.name}.in"  # what one function has more than the others, by choice
+        wanted = ["requirements/function.in", *([str(own.relative_to(ROOT))] if own.exists() else [])]
+        python(session, *compile_lock, "-c", development, *wanted, "-o", function)

@@ -30,6 +30,18 @@ locals {
       aligner = "ALIGN_RATE", above = 0.05, seconds = 300, by = ["resource.label.service_name"]
       help    = "More than three requests a minute failed for five minutes. The role's log names the defect."
     }
+    ledger-forked = {
+      title   = "a witness has seen another ledger"
+      filter  = local.log_metric["ledger_forks"]
+      aligner = "ALIGN_DELTA", above = 0, seconds = 0, by = []
+      help    = "The ledger was rolled back, or somebody signs a second one with its key. Keep everything as it is, and follow \"Verify the ledger\" in docs/deploy.md."
+    }
+    unwitnessed = {
+      title   = "a witness does not cosign"
+      filter  = local.log_metric["unwitnessed"]
+      aligner = "ALIGN_DELTA", above = 0, seconds = 3600, by = ["metric.label.witness"]
+      help    = "A witness, or Azure, has not taken a checkpoint for an hour: the log of the role audit says why. Receipts show older cosignatures meanwhile."
+    }
     budget = {
       title   = "a budget is used to 80 %"
       filter  = "${local.log_metric["budget_alerts"]} AND metric.labels.percent != \"50\""

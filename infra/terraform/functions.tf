@@ -57,6 +57,7 @@ module "function" {
     local.sign_in[each.key],
     local.allow_lists[each.key],
     { for variable, key in try(each.value.keys, {}) : variable => data.google_kms_crypto_key_version.key[key].name },
+    contains(keys(try(each.value.keys, {})), "LEDGER_KMS_KEY") ? { LEDGER_ORIGIN = local.ledger_origins[each.key] } : {},
     try(each.value.environment, {}),
     try(var.settings[each.key], {}),
   )

@@ -18,6 +18,16 @@ locals {
       filter      = "jsonPayload.type=\"mesh.ledger.checkpoint\""
       labels      = {}
     }
+    ledger_forks = {
+      description = "Witnesses that have seen another ledger of this name."
+      filter      = "jsonPayload.type=\"mesh.ledger.forked\""
+      labels      = {}
+    }
+    unwitnessed = {
+      description = "Witnesses, and other ledgers, that did not take a checkpoint, by name."
+      filter      = "jsonPayload.type=\"mesh.ledger.unwitnessed\""
+      labels      = { witness = "EXTRACT(jsonPayload.witness)" }
+    }
     defects = {
       description = "Requests that failed by a defect of the mesh, by role."
       filter      = "severity>=ERROR AND jsonPayload.logger=~\"^agent_mesh\""

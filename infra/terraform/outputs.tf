@@ -9,6 +9,7 @@ output "mesh" {
     project     = var.project_id
     environment = var.environment
     url         = module.function["orchestrator"].url
+    functions   = { for role, function in module.function : role => function.url if role != "orchestrator" }
     actAs       = google_service_account.caller["developer"].email
   }
 }

@@ -45,6 +45,9 @@ locals {
   urls     = { for role, name in local.function_names : role => "https://${var.region}-${var.project_id}.cloudfunctions.net/${name}" }
   run_urls = { for role, name in local.function_names : role => "https://${name}-${data.google_project.this.number}.${var.region}.run.app" }
 
+  # A ledger is named after the function that keeps it: no other deployment's has that name.
+  ledger_origins = { for role, url in local.urls : role => trimprefix(url, "https://") }
+
   # What `settings` may not change: it would part a function from what it is granted.
   own_variables = { for role, spec in local.roles : role => concat(
     ["GCP_PROJECT", "FIRESTORE_DATABASE", "MESH_NAME_PREFIX", "OIDC_AUDIENCE", "OIDC_ACCEPT_REMOVED_SIGNATURE", "MESH_AGENTS", "THREADS"],

@@ -101,8 +101,12 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   }
 
   assert {
-    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "<-app@elsewhere.iam.gserviceaccount.com")] == [for role, references in local.callers : "${role}<-app@elsewhere.iam.gserviceaccount.com" if contains(references, "callers")]
-    error_message = "A caller reaches other roles than those that name callers."
+    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == [for role, spec in local.table.roles : "${role}<-app@elsewhere.iam.gserviceaccount.com" if contains(flatten(values(spec.allow)), "callers")]
+    error_message = "A caller reaches other roles than those that the table opens to callers."
+  }
+  assert {
+    condition     = length([for role in ["agent_light", "digest"] : role if contains(keys(google_cloud_run_v2_service_iam_member.invoker), "${role}<-app@elsewhere.iam.gserviceaccount.com")]) == 0
+    error_message = "A caller reaches an agent past the orchestrator."
   }
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"
@@ -192,6 +196,10 @@ run "keys_secrets_and_the_ledgers_alert_follow_the_table" {
   assert {
     condition     = keys(google_kms_crypto_key_iam_member.signer) == ["audit->checkpoints"] && keys(google_secret_manager_secret_iam_member.reader) == ["audit->pepper"]
     error_message = "Somebody may use a key or read a secret that the table does not give him."
+  }
+  assert {
+    condition     = local.ledger_origins["audit"] == trimprefix(local.urls["audit"], "https://")
+    error_message = "The ledger is not named after the function that keeps it."
   }
   assert {
     condition     = length(google_monitoring_alert_policy.checkpoint_age) == 1

@@ -15,6 +15,7 @@ from agent_mesh.cli import (
     _environments,
     _follow,
     _intent,
+    _ledger,
     _login,
     _policy,
     _show,
@@ -52,7 +53,7 @@ def _root(
     """Dispatch tasks to agents and see what becomes of them."""
 
 
-_WORK = (_dispatch, _show, _follow, _steer, _dead_letters, _intent, _policy)
+_WORK = (_dispatch, _show, _follow, _steer, _dead_letters, _intent, _policy, _ledger)
 for _group in (*_WORK, _login, _environments, _token, _doctor):
     _group.register(app)
 

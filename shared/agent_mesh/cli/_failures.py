@@ -51,6 +51,17 @@ _NEXT_STEP: Final = {
 _NO_WAY_THERE: Final = (AnswerUnreadable, ConnectionFailed, EnvironmentsUnreadable, StackUnreadable, TokenUnavailable)
 
 
+class LedgerRefused(MeshClientError):
+    """What was to be verified is not true. The code is the one of the ledger's own error."""
+
+    status, title = 422, "The ledger's proof is refused"
+
+    def __init__(self, code: str, detail: str) -> None:
+        """Say why."""
+        self.code = code
+        super().__init__(detail)
+
+
 def outcome_code(task: Task) -> int:
     """Return 1 for a task that ended without success; one that goes on is no failure."""
     return FAILED if task.status.terminal and task.status is not TaskStatus.SUCCEEDED else 0

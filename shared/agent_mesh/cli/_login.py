@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from agent_mesh.cli._checks import Check, check_lines
@@ -28,6 +28,7 @@ class MeshOutput(BaseModel):
     url: str
     act_as: str
     project: str = ""
+    functions: dict[str, str] = Field(default_factory=dict)
 
 
 class Login(BaseModel):

@@ -10,14 +10,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent_mesh.client import LOCAL_STACK, GoogleTokens, MeshClient, Stack, Target, find_target
+from agent_mesh.client import (
+    AUDIT,
+    LOCAL_STACK,
+    AuditClient,
+    GoogleTokens,
+    MeshClient,
+    Stack,
+    Target,
+    find_target,
+    function_target,
+)
 
 if TYPE_CHECKING:  # pydantic is there anyway, rich costs 40 ms that `--json` need not pay
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
 _WIDTH_OF_A_PIPE = 200
-_COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)[a-z][a-z-]*")
+_COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)(?:ledger )?[a-z][a-z-]*")
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,16 @@ class Session:
         if target is None:
             return MeshClient.from_stack(email=self.identity, audience=self.audience)
         return MeshClient(target.url, audience=target.audience, tokens=GoogleTokens(target.account))
+
+    @cached_property
+    def audit(self) -> AuditClient:
+        """The client of the ledger that is meant: `--url` and AGENT_MESH_URL are the audit function's here."""
+        if self.environment in {None, LOCAL_STACK} and self.url is None:
+            function = self.stack.function(AUDIT)
+            audience = self.audience or function.audience
+            return AuditClient(function.url, audience=audience, tokens=self.stack.tokens(self.identity))
+        target = function_target(AUDIT, self.environment, url=self.url, audience=self.audience, account=self.identity)
+        return AuditClient(target.url, audience=target.audience, tokens=GoogleTokens(target.account))
 
     @cached_property
     def stack(self) -> Stack:

@@ -15,6 +15,7 @@ Every error it raises is a `MeshClientError`; `agent_mesh.client._errors` draws 
 
 from __future__ import annotations
 
+from agent_mesh.client._audit import AUDIT, AuditClient
 from agent_mesh.client._client import ORCHESTRATOR, MeshClient
 from agent_mesh.client._environments import LOCAL_STACK, Environment, Environments, environments_file
 from agent_mesh.client._errors import (
@@ -34,15 +35,17 @@ from agent_mesh.client._errors import (
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
 from agent_mesh.client._role import RoleClient
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
-from agent_mesh.client._target import Target, choose_target, find_target
+from agent_mesh.client._target import Target, choose_target, find_target, function_target
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
 from agent_mesh.client._transport import MockTransport, PooledTransport, Reply, Request, Transport
 
 __all__ = [
+    "AUDIT",
     "LOCAL_STACK",
     "ORCHESTRATOR",
     "STACK_FILE",
     "AnswerUnreadable",
+    "AuditClient",
     "ConnectionFailed",
     "ConnectionTimedOut",
     "DispatchOptions",
@@ -77,4 +80,5 @@ __all__ = [
     "dispatch_request",
     "environments_file",
     "find_target",
+    "function_target",
 ]

@@ -136,7 +136,7 @@ class MeshClient:
 
     def task(self, task_id: str) -> Task:
         """Return one task."""
-        return self._get(f"/task/{_segment(task_id)}", Task)
+        return self._get(f"/task/{segment(task_id)}", Task)
 
     def tasks(
         self,
@@ -185,15 +185,15 @@ class MeshClient:
 
     def timeline(self, task_id: str) -> Timeline:
         """Return what happened to a task, oldest first."""
-        return self._get(f"/task/{_segment(task_id)}/events", Timeline)
+        return self._get(f"/task/{segment(task_id)}/events", Timeline)
 
     def explain(self, task_id: str) -> Explanation:
         """Return why a task is where it is and what will happen next."""
-        return self._get(f"/task/{_segment(task_id)}/explain", Explanation)
+        return self._get(f"/task/{segment(task_id)}/explain", Explanation)
 
     def cancel(self, task_id: str) -> Task:
         """Cancel a task; one that runs is asked to stop, one that does not run never will."""
-        return self._post(f"/task/{_segment(task_id)}/cancel", Task)
+        return self._post(f"/task/{segment(task_id)}/cancel", Task)
 
     def replay(
         self,
@@ -207,15 +207,15 @@ class MeshClient:
         """Make a new task of an old one; what is not given is the old one's. `ttl` is an absolute Unix time."""
         fields = {"ttl": ttl, "budget_cents": budget_cents, "mode": mode, "idempotency_key": idempotency_key}
         body = checked(ReplayRequest, fields)
-        return self._post(f"/task/{_segment(task_id)}/replay", Task, body, repeatable=idempotency_key is not None)
+        return self._post(f"/task/{segment(task_id)}/replay", Task, body, repeatable=idempotency_key is not None)
 
     def pause(self, agent: str) -> AgentState:
         """Let an agent take no more work."""
-        return self._post(f"/agents/{_segment(agent)}/pause", AgentState)
+        return self._post(f"/agents/{segment(agent)}/pause", AgentState)
 
     def resume(self, agent: str) -> AgentState:
         """Let a paused agent work again, what waited for it first."""
-        return self._post(f"/agents/{_segment(agent)}/resume", AgentState)
+        return self._post(f"/agents/{segment(agent)}/resume", AgentState)
 
     def dead(
         self,
@@ -249,7 +249,7 @@ class MeshClient:
 
     def replay_dead(self, dead_id: str) -> DeadReplay:
         """Give a dead letter another try."""
-        return self._post(f"/dead/{_segment(dead_id)}/replay", DeadReplay)
+        return self._post(f"/dead/{segment(dead_id)}/replay", DeadReplay)
 
     def sweep(self, wait_seconds: int = 0) -> SweepReport:
         """Let the orchestrator do now what its scheduler lets it do every minute."""
@@ -280,7 +280,7 @@ class MeshClient:
         return self._exchange.ask(Call("POST", path, body=body, repeatable=repeatable), answer)
 
 
-def _segment(value: str) -> str:
+def segment(value: str) -> str:
     """Return a value as one segment of a path; `..` and `/` in an id stay an id."""
     return quote(value, safe="") if value not in {"", ".", ".."} else quote(f"({value})")
 

@@ -35,16 +35,19 @@ class Environment(Tolerant):
     audience: str = Field(default="", description="Audience of the ID tokens; empty: the URL.")
     act_as: str = Field(default="", description="Service account to impersonate; empty: what the process runs as.")
     project: str = ""
+    functions: dict[str, str] = Field(
+        default_factory=dict, description="URLs of the functions beside the orchestrator, by role."
+    )
+
+    @field_validator("functions")
+    @classmethod
+    def _addresses(cls, functions: dict[str, str]) -> dict[str, str]:
+        return {role: _checked_address(url) for role, url in functions.items()}
 
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("may have no password, query or fragment")
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            raise ValueError(f"has to be https: tokens would travel in the clear to {parts.hostname}")
-        return clean_base_url(url)
+        return _checked_address(url)
 
     @field_validator("act_as")
     @classmethod
@@ -118,6 +121,15 @@ def environments_file() -> Path:
         appdata = os.environ.get("APPDATA", "") if sys.platform == "win32" else ""
         configured = Path(appdata) if appdata else Path.home() / ".config"
     return configured / "agent-mesh" / "environments.json"
+
+
+def _checked_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("may have no password, query or fragment")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError(f"has to be https: tokens would travel in the clear to {parts.hostname}")
+    return clean_base_url(url)
 
 
 def _check_name(name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from agent_mesh.client._transport import Reply, Request, Transport, origin
 from agent_mesh.contracts.problems import PROBLEM_CONTENT_TYPE, PROBLEM_TYPE_PREFIX, Problem
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Result = TypeVar("Result")
 
 _FIRST_REFUSAL = 400
 _SHOWN_CHARACTERS = 200
@@ -47,10 +48,17 @@ class Exchange:
 
     def ask(self, call: Call, answer: type[Answer]) -> Answer:
         """Return the answer as a model; repeat what may be repeated; raise the tree's errors."""
+        return self._repeated(call, lambda reply: _read(reply, call, answer))
+
+    def fetch(self, call: Call) -> bytes:
+        """Return the answer as it is: a text, a tile. Repeat what may be repeated; raise the tree's errors."""
+        return self._repeated(call, lambda reply: _accepted(reply, call).body)
+
+    def _repeated(self, call: Call, read: Callable[[Reply], Result]) -> Result:
         attempt = 1
         while True:
             try:
-                return _read(self._send(call), call, answer)
+                return read(self._send(call))
             except MeshClientError as error:
                 delay = retry_delay(error, attempt) if call.repeatable else None
                 if delay is None:
@@ -73,16 +81,20 @@ class Exchange:
         return self.base_url + call.path + (f"?{urlencode(given)}" if given else "")
 
 
-def _read(reply: Reply, call: Call, answer: type[Answer]) -> Answer:
+def _accepted(reply: Reply, call: Call) -> Reply:
     if reply.status >= _FIRST_REFUSAL:
         raise ProblemError(_problem(reply, call), reply.status, retry_after_s=_retry_after(reply))
+    return reply
+
+
+def _read(reply: Reply, call: Call, answer: type[Answer]) -> Answer:
     try:
-        return answer.model_validate_json(reply.body)
+        return answer.model_validate_json(_accepted(reply, call).body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise AnswerUnreadable(
             f"{call.method} {call.path} was answered with {reply.status} and something that is no {answer.__name__} "
-            f"({first['msg']}): is this address the orchestrator's, and of the same version?"
+            f"({first['msg']}): is this address that of the function that is meant, and of the same version?"
         ) from error
 
 

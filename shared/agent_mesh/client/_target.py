@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_mesh.client._environments import LOCAL_STACK, Environment, Environments
+from agent_mesh.client._errors import EnvironmentUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,27 @@ def find_target(
     if stored is None:
         return None
     return Target(stored.url, audience or stored.audience, stored.account if account is None else account)
+
+
+def function_target(
+    role: str,
+    environment: str | None,
+    *,
+    url: str | None = None,
+    audience: str | None = None,
+    account: str | None = None,
+) -> Target:
+    """Return another deployed function than the orchestrator: at `url`, or as the environment knows it.
+
+    Raises `EnvironmentUnknown`, also for an environment that does not know this function, and
+    `EnvironmentsUnreadable`.
+    """
+    stored = None if environment in {None, LOCAL_STACK} else Environments.read().named(str(environment))
+    known = stored.functions.get(role) if stored else None
+    address = (url or known or "").rstrip("/")
+    if not address:
+        raise EnvironmentUnknown(
+            f"The environment {environment!r} does not know its function {role!r}.",
+            advice=f"Store it again with `agent-mesh login --from mesh.json`, or give --url of the {role} function.",
+        )
+    return Target(address, audience or address, (stored.act_as if stored else "") if account is None else account)

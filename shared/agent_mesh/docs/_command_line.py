@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from agent_mesh.docs._markdown import table
 
 
 def commands() -> list[tuple[str, str]]:
-    """Return every command with the first line of its help, in the order that `--help` shows."""
+    """Return every command with the first line of its help, in the order that `--help` shows; groups by their parts."""
     from typer.main import get_command
 
     from agent_mesh.cli._app import app
 
-    group = get_command(app)
+    return list(_listed(get_command(app), ""))
+
+
+def _listed(group: object, prefix: str) -> Iterator[tuple[str, str]]:
     found: dict[str, object] = getattr(group, "commands", {})
-    return [(name, _first_line(command)) for name, command in found.items()]
+    for name, command in found.items():
+        if getattr(command, "commands", None):
+            yield from _listed(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", _first_line(command)
 
 
 def help_text() -> str:

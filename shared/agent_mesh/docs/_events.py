@@ -25,6 +25,8 @@ from agent_mesh.ledger import Checkpoint, Note, nodes_from_leaves
 from agent_mesh.ledger.audit_log import tell_checkpoint
 from agent_mesh.ledger.sequencer import Committed
 from agent_mesh.ledger.tree import EMPTY_ROOT
+from agent_mesh.ledger.witness_routes import tell_witnessed
+from agent_mesh.ledger.witnessing import Round
 from agent_mesh.platform.clock import SystemClock, moment
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
@@ -68,6 +70,7 @@ _MEANINGS: Final = {
     "at most 10 times a minute in each instance; the subject is the digest of the decision that counts.",
     "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
     "mesh.ledger.checkpoint": "A commit has added entries to the ledger and signed it. `subject` is the ledger's name.",
+    "mesh.ledger.witnessed": "Witnesses have cosigned a checkpoint.",
 }
 
 _FIELDS: Final = {
@@ -80,6 +83,7 @@ _FIELDS: Final = {
     "caller": "E-mail of who dispatched the task, or asked.",
     "code": "Code of `task.error`, null without one; see [errors](errors.md).",
     "context": "The circumstances, as they were given.",
+    "cosigned": "Names of the witnesses that have cosigned the checkpoint.",
     "costCents": "What was charged, in cents.",
     "decision": "`allow` or `deny`.",
     "digest": "Hash of policy version, kind of decision and input: the same is decided again.",
@@ -89,6 +93,7 @@ _FIELDS: Final = {
     "kind": "What kind of decision it was.",
     "limitCents": "What the agent may spend, in cents.",
     "obligations": "What the subject is bound to; empty on a denial.",
+    "missing": "Names of the witnesses that have not.",
     "origin": "Name of the ledger.",
     "percent": "50, 80 or 100.",
     "policy": "The decision that let the task in or refused it: `ref`, `version`, `digest`, `reasons`; null without.",
@@ -242,6 +247,7 @@ def _ledger_events() -> list[CloudEvent]:
     log.begin()
     checkpoint = Checkpoint("ledger.example", 0, EMPTY_ROOT)
     tell_checkpoint(log, Committed({}, {}, checkpoint, Note(checkpoint.text, ()), nodes_from_leaves([])))
+    tell_witnessed(log, "ledger.example", Round(1, ("witness.example",), {}, 1))
     log.flush()
     return _read(kept)
 

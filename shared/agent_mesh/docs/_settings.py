@@ -17,7 +17,8 @@ all with their defaults. A value that cannot be used stops the start with a sent
 empty value counts as not set. Lists are separated by commas.
 
 `infra/roles.json` gives each role its allow-lists (`allow`) and its own values (`environment`); the local stack
-adds the addresses of its emulators and issuer, and what stands there under `local`.
+adds the addresses of its emulators and issuer, and what stands there under `local`, where `{state}` is the state
+directory.
 """
 
 _OTHERS: Final = {

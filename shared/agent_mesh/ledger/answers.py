@@ -36,12 +36,16 @@ class TransactionRecord(_Answer):
     id: str = Field(description="Id of the entry: an event's own, where it came as one.")
     event: str = Field(description="What happened.")
     actor: str = Field(description="Who did it, as it was said.")
-    recorded_by: str | None = Field(description="E-mail of who handed it in, as the ledger verified it.")
+    recorded_by: str | None = Field(default=None, description="E-mail of who handed it in, as the ledger verified it.")
     ts: str = Field(description="When it arrived: RFC 3339, UTC.")
-    payload: dict[str, JsonValue] | None = Field(description="Missing where the entry has only its digest.")
-    payload_digest: PayloadDigest | None = Field(description="Of a payload that is too large for the ledger.")
+    payload: dict[str, JsonValue] | None = Field(
+        default=None, description="Missing where the entry has only its digest."
+    )
+    payload_digest: PayloadDigest | None = Field(
+        default=None, description="Of a payload that is too large for the ledger."
+    )
     entry: str = Field(description="Canonical JSON whose UTF-8 bytes the tree hashes.")
-    receipt: Receipt | None = Field(description="Missing where `proof=false` was asked for.")
+    receipt: Receipt | None = Field(default=None, description="Missing where `proof=false` was asked for.")
 
 
 class TransactionRecords(_Answer):
@@ -49,7 +53,9 @@ class TransactionRecords(_Answer):
 
     tx_id: str = Field(description="The transaction.")
     records: list[TransactionRecord] = Field(description="Its entries.")
-    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; missing on the last one.")
+    next_cursor: str | None = Field(
+        default=None, description="Give it as `cursor` to get the next page; missing on the last one."
+    )
 
 
 class ProofAnswer(_Answer):
@@ -77,4 +83,4 @@ class FsckReport(_Answer):
 
     size: int = Field(description="Entries of the tree that was read.")
     findings: list[FsckFinding] = Field(description="None if no byte was changed.")
-    next_bundle: int | None = Field(description="Where the next call goes on; missing once all was read.")
+    next_bundle: int | None = Field(default=None, description="Where the next call goes on; missing once all was read.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +21,7 @@ from agent_mesh.contracts.events import CloudEvent
 from agent_mesh.contracts.problems import FieldFault, IdempotencyConflict, InvalidRequest, MalformedRequest
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.ledger.answers import AuditAnswer
+from agent_mesh.ledger.cosigned import CosignedStore
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, parse_entry
 from agent_mesh.ledger.errors import MalformedEntry
 from agent_mesh.ledger.group_commit import GroupCommit
@@ -30,8 +32,9 @@ from agent_mesh.ledger.reader import LedgerReader
 from agent_mesh.ledger.receipts import Receipt
 from agent_mesh.ledger.sequencer import Candidate, Committed, Sequencer, candidate
 from agent_mesh.ledger.signers import Signer, verifier_key
-from agent_mesh.ledger.signing import signer_from
+from agent_mesh.ledger.signing import signer_from, witnesses_from
 from agent_mesh.ledger.store import LedgerStore
+from agent_mesh.ledger.witness_inspection import inspect_cosigned
 from agent_mesh.platform.clock import moment, rfc3339
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.events import EventLog
@@ -56,7 +59,11 @@ class AuditLog:
     """What the audit function does with one ledger. One for each process; nothing connects before its first use."""
 
     def __init__(self, parts: FunctionParts) -> None:
-        """Wire from `parts`."""
+        """Wire from `parts`.
+
+        Raises:
+            SettingsError: the ledger of a deployed function has no name or no key, or a witness's key is none.
+        """
         self._parts = parts
         self._store = LedgerStore(parts.database)
         self._lock = threading.Lock()
@@ -64,7 +71,11 @@ class AuditLog:
         self._sequencer: Sequencer | None = None
         interval = parts.settings.ledger_commit_seconds
         self._group = GroupCommit(self._one_sequencer, interval, lambda each: tell_checkpoint(parts.events, each))
-        self.reader = LedgerReader(self._store)
+        self._kept = CosignedStore(parts.database)
+        self._witnesses = [client.key for client in witnesses_from(parts.settings)]
+        if parts.settings.service:
+            self._signer()  # a deployed ledger that cannot sign does not start; nothing connects yet
+        self.reader = LedgerReader(self._store, self._kept if self._witnesses else None)
 
     def record(self, requests: Sequence[AuditRequest], caller: str) -> list[AuditAnswer]:
         """Append what a caller hands in, all in one commit; return where each stands, with its receipt.
@@ -113,8 +124,13 @@ class AuditLog:
         return committed.places[name], committed.checkpoint.size
 
     def check(self, first_bundle: int, bundles: int) -> Inspected:
-        """Read a part of the ledger again, and say what is not as it was signed."""
-        return inspect(self._store, verifier_key(self._signer()), first_bundle, bundles)
+        """Read a part of the ledger again, and say what is not as it was signed; with the last one the cosignatures."""
+        log_key = verifier_key(self._signer())
+        found = inspect(self._store, log_key, first_bundle, bundles)
+        if found.next_bundle is not None:
+            return found
+        cosigned = tuple(inspect_cosigned(self._store, self._kept, log_key, self._witnesses))
+        return replace(found, findings=(*found.findings, *cosigned))
 
     def _signer(self) -> Signer:
         with self._lock:

@@ -9,7 +9,8 @@ LedgerError                   code; says what is wrong, and with what
 │   ├── MalformedNote         not a signed note, or not a cosignature
 │   ├── MalformedKey          a verifier key, a signing key or a file of one
 │   ├── MalformedCheckpoint   not the body of a checkpoint
-│   └── MalformedReceipt      not a receipt
+│   ├── MalformedReceipt      not a receipt
+│   └── MalformedSubmission   not a checkpoint with a proof, as a witness is sent them
 ├── OutOfRange                an index, a size or a range that the tree does not have
 ├── TileMissing               a proof needs a tile that is not there, or that is too narrow
 ├── HeadRefused               the head is not as this ledger's key has signed it, or has lost entries
@@ -18,7 +19,12 @@ LedgerError                   code; says what is wrong, and with what
 ├── SignatureRefused          a signature that names a known key was not made by it
 ├── Unsigned                  the log's own key has not signed
 ├── WrongOrigin               a checkpoint of another log
-└── QuorumMissing             fewer witnesses have cosigned than were asked for
+├── QuorumMissing             fewer witnesses have cosigned than were asked for
+└── NotWitnessed              a witness, or a ledger that serves as one, did not take a checkpoint
+    ├── WitnessUnavailable    it cannot be reached, or not at the moment
+    ├── WitnessRefused        it refuses, or its answer is not what it has to be
+    ├── WitnessAhead          it has seen a longer ledger already
+    └── LedgerForked          it has seen another ledger of this name
 ```
 
 Whoever reads a receipt, a note or a tile of an unknown sender meets these errors and no other.
@@ -83,6 +89,12 @@ class MalformedReceipt(Malformed):
     code = "malformed_receipt"
 
 
+class MalformedSubmission(Malformed):
+    """Not a checkpoint with the size before it and a consistency proof, as a witness is sent them."""
+
+    code = "malformed_submission"
+
+
 class OutOfRange(LedgerError):
     """An index, a size or a range that the tree does not have."""
 
@@ -135,3 +147,38 @@ class QuorumMissing(LedgerError):
     """Fewer witnesses have cosigned than were asked for."""
 
     code = "quorum_missing"
+
+
+class NotWitnessed(LedgerError):
+    """A witness, or a ledger that serves as one, did not take a checkpoint."""
+
+    code = "not_witnessed"
+
+
+class WitnessUnavailable(NotWitnessed):
+    """The witness cannot be reached, or not at the moment."""
+
+    code = "witness_unavailable"
+
+
+class WitnessRefused(NotWitnessed):
+    """The witness refuses the checkpoint, or what it answered is not what it has to be."""
+
+    code = "witness_refused"
+
+
+class WitnessAhead(NotWitnessed):
+    """The witness has seen a longer ledger already: another round was faster, or this ledger was rolled back."""
+
+    code = "witness_ahead"
+
+    def __init__(self, message: str, size: int) -> None:
+        """Keep how many entries the ledger had that the witness has seen."""
+        super().__init__(message)
+        self.size = size
+
+
+class LedgerForked(NotWitnessed):
+    """The witness has seen another ledger of this name: somebody shows two faces."""
+
+    code = "ledger_forked"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from agent_mesh.ledger.bundle_index import BundleIndex, index_of
 from agent_mesh.ledger.bundles import decode_entries, encode_entries
 from agent_mesh.ledger.checkpoints import open_checkpoint
 from agent_mesh.ledger.entries import check_payload, parse_entry
 from agent_mesh.ledger.errors import LedgerError, TileMissing
-from agent_mesh.ledger.growth import TileReader, grow, nodes_from_tiles
+from agent_mesh.ledger.growth import TileReader, grow, tree_from_tiles
 from agent_mesh.ledger.keys import VerifierKey
 from agent_mesh.ledger.notes import parse_note
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
-from agent_mesh.ledger.tree import CompactRange, cover
+from agent_mesh.ledger.tree import CompactRange
+
+PayloadReader: TypeAlias = Callable[[int, str], bytes]
+"""Gives the payload of an entry, by the entry's index and the payload's SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | No
     chosen = every if bundles is None else every[bundles.start : bundles.stop]
     first = min(size, chosen.start * TILE_WIDTH)
     try:
-        built = _tree_before(first, stored.read)
+        built = tree_from_tiles(first, stored.read)
     except LedgerError as error:
         yield Finding(f"tiles before entry {first}", str(error))
         return
@@ -66,12 +70,12 @@ def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | No
     for index in chosen:
         bundle = Tile(None, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
         try:
-            entries = _entries(stored.read, bundle)
+            entries = bundle_entries(stored.read, bundle)
             growth = grow(built, entries, begun)
         except LedgerError as error:
             yield Finding(bundle.path, str(error))
             return
-        yield from _check_entries(entries, built.end, stored.payload)
+        yield from entry_findings(entries, built.end, lambda _index, sha256: stored.payload(sha256))
         yield from _check_index(stored, bundle, entries)
         built = growth.tree
         unfinished.update({tile.full: held for tile, held in growth.tiles.items()})
@@ -82,15 +86,9 @@ def check_ledger(stored: StoredLedger, log_key: VerifierKey, bundles: range | No
         yield from _check_unfinished(stored, unfinished)
 
 
-def _tree_before(size: int, read: TileReader) -> CompactRange:
-    """Return the tree of the first `size` entries, as the tiles have it."""
-    node = nodes_from_tiles(size, read)
-    return CompactRange(0, size, tuple(node(level, index) for level, index in cover(0, size)))
-
-
 def _check_finished(stored: StoredLedger, written: Iterable[Tile], unfinished: dict[Tile, bytes]) -> Iterator[Finding]:
     """Check the tiles that are as wide now as they are in the whole tree; forget those that are full."""
-    for tile in _finished(written, stored.tree.end):
+    for tile in finished(written, stored.tree.end):
         if stored.read(tile) != unfinished[tile.full]:
             yield Finding(tile.path, "is not what the entries make it")
         if tile.width == TILE_WIDTH:
@@ -114,28 +112,35 @@ def _check_index(stored: StoredLedger, bundle: Tile, entries: list[bytes]) -> It
         yield Finding(f"index of {bundle.path}", str(error))
 
 
-def _entries(read: TileReader, bundle: Tile) -> list[bytes]:
+def bundle_entries(read: TileReader, bundle: Tile) -> list[bytes]:
+    """Return the entries of a bundle.
+
+    Raises:
+        TileMissing: it is not there, or not as wide as it should be.
+        MalformedTile: it is no bundle.
+    """
     held = read(bundle)
     if held is None:
         raise TileMissing("is not there")
     entries = decode_entries(held)
     if len(entries) != bundle.width:
-        raise TileMissing(f"has {len(entries)} entries, and by the head it is {bundle.width}")
+        raise TileMissing(f"has {len(entries)} entries, and should have {bundle.width}")
     return entries
 
 
-def _check_entries(entries: list[bytes], first: int, payload: Callable[[str], bytes]) -> Iterator[Finding]:
+def entry_findings(entries: list[bytes], first: int, payload: PayloadReader) -> Iterator[Finding]:
+    """Yield what is wrong with entries, of which the first is entry `first` of the ledger, and with their payloads."""
     for index, leaf in enumerate(entries, start=first):
         try:
             entry = parse_entry(leaf)
             if entry.payload_digest is not None:
-                check_payload(entry, payload(entry.payload_digest.sha256))
+                check_payload(entry, payload(index, entry.payload_digest.sha256))
         except LedgerError as error:
             yield Finding(f"entry {index}", str(error))
 
 
-def _finished(written: Iterable[Tile], size: int) -> list[Tile]:
-    """Return those that are as wide as they are in the tree of `size` leaves."""
+def finished(written: Iterable[Tile], size: int) -> list[Tile]:
+    """Return the tiles that are as wide as they are in the tree of `size` leaves."""
 
     def width(tile: Tile) -> int:
         count = size >> (TILE_HEIGHT * (tile.level or 0))

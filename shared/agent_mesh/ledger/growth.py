@@ -10,7 +10,7 @@ from agent_mesh.ledger.bundles import decode_entries, decode_hashes, encode_entr
 from agent_mesh.ledger.errors import TileMissing
 from agent_mesh.ledger.proofs import NodeReader
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile
-from agent_mesh.ledger.tree import CompactRange, leaf_hash, node_hash, tree_root
+from agent_mesh.ledger.tree import CompactRange, cover, leaf_hash, node_hash, tree_root
 
 TileReader: TypeAlias = Callable[[Tile], bytes | None]
 """Gives the bytes of a tile or bundle, as wide as asked for or wider; None if it is not there."""
@@ -81,6 +81,17 @@ def nodes_from_tiles(size: int, read: TileReader) -> NodeReader:
         return found
 
     return node
+
+
+def tree_from_tiles(size: int, read: TileReader) -> CompactRange:
+    """Return the tree of the first `size` entries as the tiles have it: only the rightmost of each level are read.
+
+    Raises:
+        TileMissing: one of them is not there, or too narrow.
+        MalformedTile: one of them is no tile.
+    """
+    node = nodes_from_tiles(size, read)
+    return CompactRange(0, size, tuple(node(level, index) for level, index in cover(0, size)))
 
 
 def nodes_from_leaves(leaf_hashes: Sequence[bytes]) -> NodeReader:

@@ -6,6 +6,7 @@ again. Whoever asks for what is not there meets the same errors as a caller over
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import Final
 from agent_mesh.contracts.problems import InvalidRequest, NotFound
 from agent_mesh.contracts.values import canonical_json
 from agent_mesh.ledger.bundles import decode_entries, entries_end
+from agent_mesh.ledger.checkpoints import parse_checkpoint
+from agent_mesh.ledger.cosigned import CosignedStore, covering, newest
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, parse_entry
-from agent_mesh.ledger.errors import MalformedTile, OutOfRange, TileMissing
+from agent_mesh.ledger.errors import LedgerError, MalformedTile, OutOfRange, TileMissing
 from agent_mesh.ledger.growth import nodes_from_tiles
 from agent_mesh.ledger.keys import VerifierKey, parse_verifier_key
 from agent_mesh.ledger.notes import Note, parse_note
@@ -24,6 +27,7 @@ from agent_mesh.ledger.receipts import Receipt
 from agent_mesh.ledger.store import Head, LedgerStore
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, parse_tile_path
 from agent_mesh.ledger.tree import HASH_BYTES
+from agent_mesh.platform.logs import log
 
 RECORDS_AT_ONCE: Final = 200
 """Most records of one page."""
@@ -69,9 +73,10 @@ class ServedTile:
 class LedgerReader:
     """Reads one ledger. Safe for threads."""
 
-    def __init__(self, store: LedgerStore) -> None:
-        """Read what is in `store`; nothing connects yet."""
+    def __init__(self, store: LedgerStore, cosigned: CosignedStore | None = None) -> None:
+        """Read what is in `store`, and with `cosigned` show cosignatures; nothing connects yet."""
         self._store = store
+        self._kept = cosigned
         self._lock = threading.Lock()
         self._tiles: dict[Tile, bytes] = {}
 
@@ -80,12 +85,13 @@ class LedgerReader:
         return self._store.head().tree.end
 
     def checkpoint(self) -> str:
-        """Return the newest checkpoint, a signed note.
+        """Return the newest checkpoint, a signed note, with its cosignatures where it has some already.
 
         Raises:
             NotFound: nothing was ever appended.
         """
-        return str(self._signed_head()[1])
+        head, checkpoint = self._signed_head()
+        return str(newest(checkpoint, self._cosigned(head)))
 
     def key(self) -> VerifierKey:
         """Return the key that the ledger says to be its own. Whoever wants proof must know it from elsewhere.
@@ -148,7 +154,9 @@ class LedgerReader:
         return self.receipts(self.records([index]))[0]
 
     def receipts(self, records: Sequence[LedgerRecord]) -> list[Receipt]:
-        """Return a receipt for each record, all under one checkpoint, the newest.
+        """Return a receipt for each record, all under one checkpoint.
+
+        It is the newest that witnesses have cosigned, if that covers all the records, and else the newest.
 
         Raises:
             NotFound: a record is not in the ledger.
@@ -156,8 +164,10 @@ class LedgerReader:
         if not records:
             return []
         head, checkpoint = self._signed_head()
-        nodes = nodes_from_tiles(head.tree.end, self._tile)
-        return [self._receipt(record, head.tree.end, nodes, checkpoint) for record in records]
+        checkpoint = covering(max(record.index for record in records), checkpoint, self._cosigned(head))
+        size = parse_checkpoint(checkpoint.text).size
+        nodes = nodes_from_tiles(size, self._tile)
+        return [self._receipt(record, size, nodes, checkpoint) for record in records]
 
     def inclusion(self, index: int, size: int | None = None) -> list[bytes]:
         """Return the proof that leaf `index` is in the tree of `size` leaves; None: of all there are.
@@ -191,6 +201,17 @@ class LedgerReader:
         if there < tile.width:
             raise NotFound(f"A ledger of {size} entries has no {tile.path}.")
         return ServedTile(tile, self._cut(tile))
+
+    def _cosigned(self, head: Head) -> Note | None:
+        """Return the checkpoint that witnesses have cosigned; None where there is none, or the ledger is behind it."""
+        if self._kept is None:
+            return None
+        try:
+            kept = self._kept.read()
+        except LedgerError as error:
+            log(f"receipts go without cosignatures: {error}", level=logging.ERROR)
+            return None
+        return kept.note if kept.size <= head.tree.end else None
 
     def _signed_head(self) -> tuple[Head, Note]:
         head = self._store.head()

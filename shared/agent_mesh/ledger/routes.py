@@ -24,6 +24,7 @@ from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.ledger.reader import RECORDS_AT_ONCE, LedgerReader, LedgerRecord, RecordPage
 from agent_mesh.ledger.receipts import Receipt
 from agent_mesh.ledger.tree import MAX_SIZE
+from agent_mesh.ledger.witness_routes import add_witness_routes
 from agent_mesh.platform.app import Content, FunctionApp, Reply, current_identity
 from agent_mesh.platform.function_parts import FunctionParts
 
@@ -79,6 +80,7 @@ def audit_app(parts: FunctionParts) -> FunctionApp:
     _proof_routes(app, audit.reader, parts)
     _tile_routes(app, audit.reader, parts)
     _operator_routes(app, audit, parts)
+    add_witness_routes(app, parts)
     return app
 
 

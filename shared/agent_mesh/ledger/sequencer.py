@@ -15,17 +15,18 @@ from typing import Final
 
 from agent_mesh.contracts.values import PAYLOAD_LIMIT_BYTES
 from agent_mesh.ledger.bundle_index import digest_of
+from agent_mesh.ledger.bundles import decode_entries, decode_hashes
 from agent_mesh.ledger.checkpoints import Checkpoint, open_checkpoint
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, parse_entry, to_leaf
 from agent_mesh.ledger.errors import HeadRefused, LedgerError, TileMissing
-from agent_mesh.ledger.growth import Growth, grow, nodes_from_tiles
+from agent_mesh.ledger.growth import Growth, grow, nodes_from_tiles, tree_from_tiles
 from agent_mesh.ledger.known_entries import KnownEntries
 from agent_mesh.ledger.notes import Note, parse_note
 from agent_mesh.ledger.proofs import NodeReader
 from agent_mesh.ledger.signers import Signer, sign_note, verifier_key
 from agent_mesh.ledger.store import Head, LedgerStore
 from agent_mesh.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, touched
-from agent_mesh.ledger.tree import MAX_SIZE
+from agent_mesh.ledger.tree import MAX_SIZE, leaf_hash
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.firestore import LostRace, until_settled
 
@@ -172,6 +173,7 @@ class Sequencer:
         """Read the head, and the ids of what others have appended since it was last read."""
         head = self._store.head()
         self._check_head(head)
+        self._check_tail(head)
         size = head.tree.end
         begin = self._known.unread(size)
         for bundle in touched(begin, size):
@@ -197,6 +199,36 @@ class Sequencer:
             raise HeadRefused(f"the head's checkpoint is not this ledger's: {error}") from error
         if (signed.size, signed.root) != (head.tree.end, head.tree.root):
             raise HeadRefused("the head's hashes are not those that were signed")
+
+    def _check_tail(self, head: Head) -> None:
+        """Read what the next commit writes anew, and check that it is what was signed; keep it for that commit.
+
+        Raises:
+            HeadRefused: somebody else has changed it. What is written over it would be the end of the evidence.
+            TileMissing, Malformed: it is not there, or no tile.
+        """
+        size = head.tree.end
+        if tree_from_tiles(size, self._read_tail) != head.tree:
+            raise HeadRefused("the tiles at the end of the ledger are not those that were signed")
+        number, width = divmod(size, TILE_WIDTH)
+        if not width:
+            return
+        entries = decode_entries(self._existing(Tile(None, number, width)))[:width]
+        hashes = decode_hashes(self._existing(Tile(0, number, width)))[:width]
+        if [leaf_hash(entry) for entry in entries] != hashes:
+            raise HeadRefused("the entries at the end of the ledger are not those that were signed")
+
+    def _read_tail(self, tile: Tile) -> bytes | None:
+        held = self._read(tile)
+        if held is not None:
+            self._tail[tile.full] = held
+        return held
+
+    def _existing(self, tile: Tile) -> bytes:
+        held = self._read_tail(tile)
+        if held is None:
+            raise TileMissing(f"{tile.path} is not there")
+        return held
 
     def _digests(self, bundle: Tile) -> tuple[bytes, ...]:
         index = self._store.index(bundle)

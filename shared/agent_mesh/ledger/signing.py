@@ -1,4 +1,4 @@
-"""Which key signs this ledger's checkpoints, as the settings say."""
+"""Which key signs this ledger's checkpoints, and who witnesses them, as the settings say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from agent_mesh.ledger.errors import MalformedKey
+from agent_mesh.ledger.keys import parse_verifier_key
+from agent_mesh.ledger.kms import KmsSigner
 from agent_mesh.ledger.signers import Signer, open_key_file
+from agent_mesh.ledger.witness_client import WitnessClient
+from agent_mesh.ledger.witnesses import WitnessQuorum
 from agent_mesh.platform.settings import Settings, SettingsError
 
 LOCAL_ORIGIN: Final = "localhost/agent-mesh"
@@ -27,14 +31,41 @@ def origin_from(settings: Settings) -> str:
 
 
 def signer_from(settings: Settings) -> Signer:
-    """Return the key of the local file.
+    """Return the key in Cloud KMS if one is named, else that of the local file.
 
     Raises:
-        SettingsError: no file is named, or what is in it is no key.
+        SettingsError: neither is named, or what is named is no key.
     """
     try:
+        if settings.ledger_kms_key:
+            return KmsSigner(origin_from(settings), settings.ledger_kms_key)
         if settings.ledger_key_file:
             return open_key_file(Path(settings.ledger_key_file), origin_from(settings))
     except MalformedKey as error:
-        raise SettingsError(f"LEDGER_KEY_FILE or LEDGER_ORIGIN: {error}") from error
-    raise SettingsError("LEDGER_KEY_FILE: the ledger has no key to sign with")
+        raise SettingsError(f"LEDGER_KMS_KEY, LEDGER_KEY_FILE or LEDGER_ORIGIN: {error}") from error
+    raise SettingsError("LEDGER_KMS_KEY or LEDGER_KEY_FILE: the ledger has no key to sign with")
+
+
+def witnesses_from(settings: Settings) -> tuple[WitnessClient, ...]:
+    """Return a client for each witness.
+
+    Raises:
+        SettingsError: a key is none of a witness, or given twice.
+    """
+    try:
+        clients = tuple(WitnessClient(each.url, parse_verifier_key(each.key)) for each in settings.ledger_witnesses)
+        if clients:
+            WitnessQuorum(tuple(client.key for client in clients), 1)
+    except MalformedKey as error:
+        raise SettingsError(f"LEDGER_WITNESSES: {error}") from error
+    return clients
+
+
+def quorum_from(settings: Settings) -> WitnessQuorum | None:
+    """Return how many of which witnesses make a checkpoint count as witnessed; None where there are none.
+
+    Raises:
+        SettingsError: a key is none of a witness, or given twice.
+    """
+    keys = tuple(client.key for client in witnesses_from(settings))
+    return WitnessQuorum(keys, settings.ledger_quorum or len(keys)) if keys else None

@@ -49,6 +49,15 @@ class AgentAddress(BaseModel):
     max_cost_cents: int | None = Field(default=None, ge=0, alias="maxCostCents")
 
 
+class WitnessAddress(BaseModel):
+    """A witness of the ledger: prefix of its submission URL, and its key as a line `name+id+key` of type 0x04."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    key: str
+
+
 def _env(name: str, description: str, default: Any = None, **limits: float) -> Any:  # noqa: ANN401  # pydantic's Field is typed so
     bounds: Any = limits
     return Field(default=default, validation_alias=name, description=description, **bounds)
@@ -216,8 +225,43 @@ class Settings(BaseModel):
     ledger_origin: str = _env(
         "LEDGER_ORIGIN", "Name of the ledger, a URL without its scheme; never another for the same ledger.", ""
     )
+    ledger_kms_key: str = _env(
+        "LEDGER_KMS_KEY",
+        "Version of the Ed25519 key in Cloud KMS that signs checkpoints: `projects/.../cryptoKeyVersions/1`.",
+        "",
+    )
     ledger_key_file: str = _env(
         "LEDGER_KEY_FILE", "File of the key that signs checkpoints where LEDGER_KMS_KEY is empty; made if missing.", ""
+    )
+    ledger_local_key_allowed: bool = _env(
+        "LEDGER_LOCAL_KEY_ALLOWED",
+        "Let a deployed function sign with LEDGER_KEY_FILE. Whoever reads that file can sign in the ledger's name.",
+        default=False,
+    )
+    ledger_witnesses: Annotated[tuple[WitnessAddress, ...], BeforeValidator(_parsed)] = _env(
+        "LEDGER_WITNESSES", "JSON: list of {url, key} of C2SP witnesses that are asked to cosign checkpoints.", ()
+    )
+    ledger_quorum: int = _env(
+        "LEDGER_QUORUM", "How many witnesses make a checkpoint count as witnessed; 0: all of them.", 0, ge=0, le=100
+    )
+    azure_ledger_url: str = _env(
+        "AZURE_LEDGER_URL",
+        "Azure Confidential Ledger that gets every witnessed checkpoint, `https://NAME.confidential-ledger.azure.com`.",
+        "",
+    )
+    azure_ledger_identity_url: str = _env(
+        "AZURE_LEDGER_IDENTITY_URL",
+        "Where the ledger's TLS certificate is asked for.",
+        "https://identity.confidential-ledger.core.azure.com",
+    )
+    azure_ledger_collection: str = _env(
+        "AZURE_LEDGER_COLLECTION", "Collection of that ledger that the checkpoints go to.", "agent-mesh"
+    )
+    azure_tenant_id: str = _env(
+        "AZURE_TENANT_ID", "Entra tenant of AZURE_CLIENT_ID; empty: azure-identity's own way to credentials.", ""
+    )
+    azure_client_id: str = _env(
+        "AZURE_CLIENT_ID", "Entra application that trusts this function's Google account (federated credential).", ""
     )
     ledger_commit_seconds: float = _env(
         "LEDGER_COMMIT_SECONDS",
@@ -227,6 +271,20 @@ class Settings(BaseModel):
         le=10,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="after")
+    def _key_stays_in_cloud_kms(self) -> Self:
+        if self.service and self.ledger_key_file and not (self.ledger_kms_key or self.ledger_local_key_allowed):
+            message = "LEDGER_KEY_FILE is for a developer's machine: set LEDGER_KMS_KEY, or LEDGER_LOCAL_KEY_ALLOWED"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _quorum_can_be_reached(self) -> Self:
+        if self.ledger_quorum > len(self.ledger_witnesses):
+            message = f"LEDGER_QUORUM is {self.ledger_quorum} of {len(self.ledger_witnesses)} LEDGER_WITNESSES"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _verification_stays_on(self) -> Self:

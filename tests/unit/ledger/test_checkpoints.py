@@ -141,4 +141,4 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
     kinds: list[type[LedgerError]] = [LedgerError]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-    assert len({kind.code for kind in kinds}) == len(kinds) == 18
+    assert len({kind.code for kind in kinds}) == len(kinds) > 20

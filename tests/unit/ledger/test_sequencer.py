@@ -212,7 +212,12 @@ def test_a_process_that_starts_reads_the_head_and_the_last_bundle_and_no_more(
 
     monkeypatch.setattr(firestore.DocumentReference, "get", noted)
     assert Sequencer(store, SIGNER).append(events(1000))[0].index == 1000
-    assert sorted(set(read)) == ["entries-00000000000000003", "head", "tile-0-00000000000000003"]
+    assert sorted(set(read)) == [
+        "entries-00000000000000003",
+        "head",
+        "tile-0-00000000000000003",
+        "tile-1-00000000000000000",
+    ]
 
 
 def test_what_is_written_again_and_again_is_read_once(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +244,23 @@ def test_nothing_is_signed_on_top_of_a_head_that_was_changed(
     with pytest.raises(LedgerError):
         Sequencer(store, SIGNER).append(events(3))
     assert (head.get().get(field), head.get().get("size") <= 3) == (forged.get(field, 7), True)
+
+
+@pytest.mark.parametrize(
+    "document", ["entries-00000000000000001", "tile-0-00000000000000001", "tile-1-00000000000000000"]
+)
+def test_what_was_changed_at_the_end_is_not_written_over(
+    store: LedgerStore, database: FirestoreClient, document: str
+) -> None:
+    Sequencer(store, SIGNER).append(events(*range(300)))
+    reference = database.collection("ledger").document(document)
+    held = bytearray(reference.get().get("held"))
+    held[20] ^= 1
+    reference.update({"held": bytes(held)})
+    with pytest.raises(LedgerError):
+        Sequencer(store, SIGNER).append(events(300))
+    assert reference.get().get("held") == bytes(held)
+    assert store.head().tree.end == 300
 
 
 def test_a_head_that_was_set_back_or_taken_away_overwrites_nothing(

@@ -95,6 +95,7 @@ def test_events_are_made_in_known_places_only() -> None:
         "agents/delivery.py",
         "dispatch/results.py",
         "ledger/audit_log.py",
+        "ledger/witness_routes.py",
         "policy/acts.py",
         "policy/evaluation.py",
         "policy/shadow.py",

@@ -59,12 +59,22 @@ def _policy(options: argparse.Namespace) -> object:
     return policy.as_json(figures)
 
 
+def _ledger(options: argparse.Namespace) -> object:
+    from benchmarks import ledger
+
+    measured = ledger.measure(5 if options.quick else 20)
+    if not options.json:
+        ledger.show(measured)
+    return ledger.as_json(measured)
+
+
 BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], object]]] = {
     "import_time": _import_time,
     "cost": _cost,
     "stages": _stages,
     "policy": _policy,
     "dispatch": _dispatch,
+    "ledger": _ledger,
 }
 
 

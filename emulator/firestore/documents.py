@@ -19,7 +19,7 @@ from emulator.firestore.protocol import Document, Message
 from emulator.refusals import failed_precondition, invalid
 
 if TYPE_CHECKING:
-    from emulator.firestore.field_index import FieldIndex
+    from emulator.firestore.field_index import FieldIndex, MemberIndex
 
 _TIME: Final = itemgetter(0)
 
@@ -64,6 +64,7 @@ class Collection:
     order: list[tuple[IdKey, str]] = field(default_factory=list)
     versions: dict[str, list[tuple[int, Stored | None]]] = field(default_factory=dict)
     indexes: dict[FieldPath, FieldIndex] = field(default_factory=dict)
+    members: dict[FieldPath, MemberIndex] = field(default_factory=dict)
 
     def read(self, document_id: str, at: int | None) -> Stored | None:
         """A document as it is, or as it was."""
@@ -94,10 +95,12 @@ class Collection:
             versions = self.versions[document_id] = []
             insort(self.order, (id_key(document_id), document_id))
         versions.append((time, document))
-        if self.indexes:
+        if self.indexes or self.members:
             fields = document.fields if document else {}
             for index in self.indexes.values():
                 index.write(document_id, fields)
+            for members in self.members.values():
+                members.write(document_id, fields)
 
     def forget(self, document_id: str, until: int) -> int:
         """Drop what nobody can read any more at or after a time; return the bytes that were freed."""

@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
+from emulator.firestore.bson import ARRAY
 from emulator.firestore.documents import Collection, Stored
 from emulator.firestore.names import FieldPath, IdKey, id_key
 from emulator.firestore.protocol import Message
@@ -63,6 +64,48 @@ class FieldIndex:
     def _key(self, fields: Mapping[str, Message]) -> Key | None:
         value = field_at(fields, self._path)
         return None if value is None else key_of(value)
+
+
+class MemberIndex:
+    """Document ids by the keys of the values in their list at a path."""
+
+    def __init__(self, path: FieldPath, documents: Iterable[Stored]) -> None:
+        """Take in all documents of the collection."""
+        self._path = path
+        self._members: dict[str, frozenset[Key]] = {}
+        self._holders: dict[Key, set[str]] = {}
+        for document in documents:
+            self.write(_id(document), document.fields)
+
+    def write(self, document_id: str, fields: Mapping[str, Message]) -> None:
+        """Follow a write; a document that was deleted has no fields."""
+        before, after = self._members.pop(document_id, frozenset[Key]()), self._keys(fields)
+        for key in before - after:
+            self._holders[key].discard(document_id)
+            if not self._holders[key]:
+                del self._holders[key]
+        for key in after - before:
+            self._holders.setdefault(key, set()).add(document_id)
+        if after:
+            self._members[document_id] = after
+
+    def holding(self, keys: Iterable[Key]) -> list[str]:
+        """The ids of the documents whose list has one of these values, in the order of ids."""
+        found = set[str]().union(*(self._holders.get(key, ()) for key in keys))
+        return sorted(found, key=id_key)
+
+    def _keys(self, fields: Mapping[str, Message]) -> frozenset[Key]:
+        value = field_at(fields, self._path)
+        key = None if value is None else key_of(value)
+        return frozenset(key[1]) if key is not None and key[0] == ARRAY else frozenset()
+
+
+def members_of(collection: Collection, path: FieldPath) -> MemberIndex:
+    """The index of a collection on the values in a field's list, made if it is not there."""
+    found = collection.members.get(path)
+    if found is None:
+        found = collection.members[path] = MemberIndex(path, collection.documents(None))
+    return found
 
 
 def index_of(collection: Collection, path: FieldPath) -> FieldIndex:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from emulator.firestore.bson import REFERENCE
 from emulator.firestore.documents import Collection, Database, Stored
-from emulator.firestore.field_index import index_of
-from emulator.firestore.filters import NAME, Condition, Filter, Junction, Subject, parse_filter
+from emulator.firestore.field_index import index_of, members_of
+from emulator.firestore.filters import CONTAINS, NAME, Condition, Filter, Junction, Subject, parse_filter
 from emulator.firestore.names import FieldPath, Name, check_collection_id, format_field_path, parse_field_path
 from emulator.firestore.protocol import Document, Message, StructuredQuery, Value
 from emulator.firestore.values import Key, check_value, key_of
@@ -116,6 +116,10 @@ class Query:
         """The documents that may match, and whether they come in the order that is asked."""
         by_name = self.orders == (Order(NAME, descending=False),)
         collection = None if self.everywhere else database.child(self.parent.path, self.collection_id)
+        if at is None and collection:
+            for each in self._required():
+                if each.operator in CONTAINS:  # few documents may have many values
+                    return collection.present(members_of(collection, each.path).holding(each.keys)), by_name
         if at is None and collection and len(collection.order) >= _WORTH_AN_INDEX:
             equal = [each for each in self._required() if each.operator in {"EQUAL", "IN"}]
             if equal:

@@ -123,7 +123,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LedgerUnderTest
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FIRESTORE_EMULATOR_HOST", stack.firestore)
             database = FirestoreClient(stack.project)
-            assert database.client
+            database.client.collections()  # connects while the address is known
         under_test = LedgerUnderTest(stack, LedgerStore(database), PubSubWire(stack.pubsub), crash_file)
         under_test.append("audit", ["first"])
         yield under_test

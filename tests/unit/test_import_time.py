@@ -39,6 +39,7 @@ LAZY_OR_NEVER = {
 }
 
 ANOTHER_ROLES = {
+    "audit": {"agent_mesh.agents", "agent_mesh.dispatch", "agent_mesh.deadletters", "agent_mesh.policy"},
     "agent_light": {"agent_mesh.dispatch", "agent_mesh.deadletters"},
     "orchestrator": {"agent_mesh.agents.sdk", "agent_mesh.agents.execution"},
 }

@@ -120,7 +120,7 @@ run "people_sign_in_at_an_origin_that_is_the_dashboards_alone" {
   }
 
   assert {
-    condition     = local.sign_in["dashboard"] == { DASHBOARD_URL = "https://mesh-dev-dashboard-123456789012.europe-west1.run.app", SIGN_IN_CLIENT_ID = "123456789012-abc.apps.googleusercontent.com" }
+    condition     = local.sign_in["dashboard"].DASHBOARD_URL == "https://mesh-dev-dashboard-123456789012.europe-west1.run.app" && local.sign_in["dashboard"].SIGN_IN_CLIENT_ID == "123456789012-abc.apps.googleusercontent.com"
     error_message = "The dashboard would send people elsewhere to sign in, or back."
   }
   assert {

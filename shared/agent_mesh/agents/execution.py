@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import JsonValue
 
@@ -13,6 +12,7 @@ from agent_mesh.agents.admission import Price, refusal_of
 from agent_mesh.agents.errors import AgentError, RunCancelled, TerminalError
 from agent_mesh.agents.held_run import HeldRun, LostLease, Run
 from agent_mesh.agents.lease_keeper import LeaseKeeper
+from agent_mesh.agents.permission import LONGEST_RUN_S
 from agent_mesh.agents.records import Outcome, RunRecord
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.contracts.problems import Busy
@@ -22,9 +22,6 @@ from agent_mesh.contracts.values import RESULT_LIMIT_BYTES, as_json, to_json
 from agent_mesh.platform.clock import Clock
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.logs import log
-
-_LONGEST_RUN_S: Final = 3600.0
-"""Cloud Run ends every request after 60 minutes, so no lease is renewed for longer."""
 
 Handler = Callable[[dict[str, JsonValue], Run], object]
 
@@ -53,12 +50,20 @@ class Execution:
         self._handler = handler
         self._leases = LeaseKeeper(store.lease_s / 3)
 
-    def run(self, wanted: WantedRun, request: RunRequest | RunMessage, *, repeatable: bool) -> Ran:
+    def run(
+        self,
+        wanted: WantedRun,
+        request: RunRequest | RunMessage,
+        *,
+        repeatable: bool,
+        denial: Outcome | None = None,
+    ) -> Ran:
         """Run, or return how an earlier delivery ended. Raise `Busy` while another process holds the run.
 
         `repeatable` tells whether a failed attempt may be followed by another; if not, its failure is the outcome.
+        `denial` is policy's: how the run ends where it would start now.
         """
-        refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now())
+        refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now()) or denial
         claim = self._store.claim(wanted, refusal)
         if not claim.won:
             return self._as_found(claim.run, wanted)
@@ -81,7 +86,7 @@ class Execution:
         run = Run(
             held, self._clock, ttl=request.ttl, budget_cents=request.budget_cents, trace_id=request.trace_id or ""
         )
-        release = self._leases.keep(held.renew, min(run.remaining_s, _LONGEST_RUN_S))
+        release = self._leases.keep(held.renew, min(run.remaining_s, LONGEST_RUN_S))
         try:
             outcome, retryable = self._outcome(request.payload, run)
         finally:

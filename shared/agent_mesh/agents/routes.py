@@ -9,11 +9,14 @@ from agent_mesh.agents.control import AgentControls
 from agent_mesh.agents.delivery import OutcomeSender, Topics
 from agent_mesh.agents.execution import Execution, Handler, Ran
 from agent_mesh.agents.messages import Asker, read_task_message
+from agent_mesh.agents.permission import RunPermission
+from agent_mesh.agents.records import Outcome
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.budgets import Budgets
 from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, Unavailable, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResponse, RunStatus
+from agent_mesh.contracts.tasks import Mode
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, FunctionApp, current_identity, trace_id
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.function_parts import FunctionParts
@@ -32,6 +35,7 @@ class AgentFunction:
         self._clock = parts.clock
         self._trusted = frozenset(settings.trusted_runners)
         self._asker = Asker(name, price)
+        self._permission = RunPermission(parts, price)
         budgets = Budgets(parts.database, settings.agent_budget_cents)
         self._runs = RunStore(parts.database, budgets, parts.clock, settings.lease_seconds, settings.retention_days)
         self._controls = AgentControls(parts.database, parts.clock, settings.control_staleness_seconds)
@@ -104,7 +108,8 @@ class AgentFunction:
         if self._controls.state(self._name).paused:
             self._hold_back(wanted, request)
             return
-        ran = self._run_pushed(wanted, request)
+        denial = None if request.task_id else self._permission.denial_of(wanted, request, Mode.PUBSUB)
+        ran = self._run_pushed(wanted, request, denial)
         if ran is None:
             return
         self._sender.tell(wanted.run_id, ran)
@@ -118,10 +123,10 @@ class AgentFunction:
             detail = "The callback did not take the result; the message is delivered again and the callback made again."
             raise Unavailable(detail, retry_after_s=5)
 
-    def _run_pushed(self, wanted: WantedRun, request: RunMessage) -> Ran | None:
+    def _run_pushed(self, wanted: WantedRun, request: RunMessage, denial: Outcome | None) -> Ran | None:
         """Run; None where a task's run is in other hands: its lease, and the sweep after it, bring the result."""
         try:
-            return self._execution.run(wanted, request, repeatable=True)
+            return self._execution.run(wanted, request, repeatable=True, denial=denial)
         except Busy as elsewhere:
             if request.task_id is None:
                 raise
@@ -138,6 +143,7 @@ class AgentFunction:
     def _refuse_unless_known(self, request: RunRequest, wanted: WantedRun) -> None:
         """Refuse a direct call without using up its key; a repeat of a call that was answered gets that answer."""
         refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now())
+        refusal = refusal or self._permission.denial_of(wanted, request, Mode.HTTP)
         if refusal is None or not refusal.error:
             return
         known = self._runs.get(wanted.run_id)

@@ -32,6 +32,7 @@ from agent_mesh.client._errors import (
     WaitTimedOut,
 )
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
+from agent_mesh.client._role import RoleClient
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
 from agent_mesh.client._target import Target, choose_target, find_target
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
@@ -59,6 +60,7 @@ __all__ = [
     "Reply",
     "Request",
     "RequestInvalid",
+    "RoleClient",
     "Stack",
     "StackBridge",
     "StackFunction",

@@ -22,7 +22,7 @@ class AuditRequest(_OnTheWire):
     """`POST /audit`: something that happened, to be kept for good."""
 
     tx_id: AuditId = Field(description="The transaction, task or other thing that it belongs to.")
-    event: AuditId = Field(description="What happened, such as `decision`.")
+    event: AuditId = Field(description="What happened, such as `decision`. `mesh.` is the mesh's own.")
     actor: AuditActor = Field(description="Who did it, as the caller says; who calls is recorded beside it.")
     payload: JsonObject = Field(description="Anything; at most 256 KiB as JSON. Over about 4,000 bytes by its digest.")
     id: AuditId | None = Field(
@@ -34,11 +34,11 @@ class AuditRequest(_OnTheWire):
 class AuditBatchRequest(_OnTheWire):
     """`POST /audit/batch`: several, in one commit."""
 
-    entries: list[AuditRequest] = Field(min_length=1, max_length=BATCH_LIMIT)
+    entries: list[AuditRequest] = Field(min_length=1, max_length=BATCH_LIMIT, description="What happened, in order.")
 
 
 class FsckRequest(_OnTheWire):
     """`POST /fsck`: which bundles of 256 entries are read again."""
 
-    first_bundle: int = Field(default=0, ge=0, lt=1 << 55)
+    first_bundle: int = Field(default=0, ge=0, lt=1 << 55, description="Index of the first.")
     bundles: int = Field(default=64, ge=1, le=256, description="How many at most.")

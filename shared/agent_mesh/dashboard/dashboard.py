@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import flask
@@ -23,7 +23,6 @@ from agent_mesh.platform.app import Access
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.oidc import Identity
 from agent_mesh.platform.settings import Settings
-from agent_mesh.platform.websocket import Environ, socket_of
 from agent_mesh.relay.instance import RelayInstance
 from agent_mesh.relay.presence import Patterns
 
@@ -100,11 +99,15 @@ class Dashboard:
         may_read = self.relay.permissions.readable(viewer.identity.email)
         return [pattern for pattern in _PATTERNS if may_read(pattern)]
 
-    def watch(self, viewer: Viewer, patterns: Patterns, last_event_id: str | None, environ: Environ) -> SessionBlocks:
+    def watch(
+        self, viewer: Viewer, patterns: Patterns, last_event_id: str | None, environ: dict[str, Any]
+    ) -> SessionBlocks:
         """Return a live stream as `text/event-stream`; closing it frees what it holds.
 
         Raises `InvalidRequest`, `TopicDenied` and `Unavailable`, and nothing is open then.
         """
+        from agent_mesh.platform.websocket import socket_of  # with it comes wsproto, which a page does not need
+
         email = viewer.identity.email
         self.relay.permissions.require_patterns(email, patterns)
         stream = self.relay.stream(email, patterns, last_event_id, socket_of(environ))

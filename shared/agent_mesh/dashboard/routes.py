@@ -23,6 +23,7 @@ from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.ledger.tree import MAX_SIZE
 from agent_mesh.platform.app import PUBLIC, Content, FunctionApp, Reply, current_identity
 from agent_mesh.platform.function_parts import FunctionParts
+from agent_mesh.platform.logs import log
 from agent_mesh.platform.oidc import authorize
 from agent_mesh.relay import parse_patterns
 from agent_mesh.relay.sse import CONTENT_TYPE
@@ -251,16 +252,19 @@ def _signed_in(board: Dashboard, query: _CallbackQuery) -> Reply | Content:
     try:
         done = board.sign_in.finish(flask.request, state=query.state, code=query.code, error=query.error)
     except NotSignedIn as failed:
+        log("a sign-in came to nothing", reason=str(failed))
         return notice(400, "You are not signed in", str(failed), again={})
     except Unavailable as failed:
         return notice(failed.status, "You are not signed in", failed.detail, again={})
     try:
         authorize(done.identity, board.allowed)
     except Forbidden as refused:
+        log("a stranger signed in")
         text = f"You are {done.identity.email}. An operator of this mesh has to add you to its viewers first."
         another = {"next": done.destination, "prompt": "select_account"}
         return notice(refused.status, "You may not see this mesh", text, again=another, link="Use another account")
     board.sessions.begin(done.identity)
+    log("somebody signed in")
     return _see(board.origin + safe_destination(done.destination))
 
 

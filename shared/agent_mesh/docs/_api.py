@@ -30,6 +30,7 @@ _TITLES: Final = {
     "orchestrator": "orchestrator",
     "policy": "policy",
     "relay": "relay",
+    "audit": "audit",
     "dashboard": "dashboard",
     "agent": "agents",
 }
@@ -53,6 +54,10 @@ Each event's `data` is a [RelayMessage](#relaymessage); `event: gap` says that m
 why the stream ends. The `id:` of the last event, given as `Last-Event-ID`, resumes it. `/ws` is the same over
 WebSocket, one JSON object a message: `{"event", "id", "data"}`. Streams end by themselves after 9 minutes or 8 MB.
 Who may publish on a topic or read it is decided by policy, kind `relay`.""",
+    "audit": """\
+Keeps what happened in a ledger that nobody can change unnoticed, with a receipt for each entry. Its JSON is snake_case.
+Callers see the records that they handed in or are named in as the actor; operators and viewers see all. Tiles are
+[C2SP tlog-tiles](https://c2sp.org/tlog-tiles), the checkpoint is a [signed note](https://c2sp.org/signed-note).""",
 }
 
 
@@ -157,7 +162,7 @@ def _queries(role: Role) -> Iterator[str]:
         if route.query:
             rows = [
                 [
-                    code(each["name"] + "?"),
+                    code(each["name"] if each.get("required") else each["name"] + "?"),
                     _type(each["schema"]),
                     _default(each["schema"]),
                     meaning("query", each["name"], each["schema"]),
@@ -207,7 +212,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _count(schema: dict[str, Any]) -> str:
-    return f", {schema['minItems']} to {schema['maxItems']}" if "maxItems" in schema else ""
+    return f", {schema.get('minItems', 0)} to {schema['maxItems']}" if "maxItems" in schema else ""
 
 
 def _bounds(schema: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ FAULT_CODES: Final = {
     "deliveries_used_up": "Pub/Sub gave up delivering the message and the handler left no fault of its own.",
     "handler_failed": "The handler raised something else than an `AgentError`; the agent's log has the traceback.",
     "payload_invalid": "The payload does not fit the model that the handler declares; `detail` names the fields.",
+    "policy_denied": "The rules in force deny it; `detail` names the rule and its reasons.",
     "price_above_maximum": "The handler charged more than the agent's `max_cost_cents`; the maximum was charged.",
     "result_not_json": "The handler's result cannot be turned into JSON: NaN, an infinity, too deep. It was charged.",
     "result_too_large": "The result is larger than 512 KiB as JSON. It was charged.",

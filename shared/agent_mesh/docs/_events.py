@@ -21,6 +21,10 @@ from agent_mesh.dispatch.admission import Terms, new_task
 from agent_mesh.dispatch.results import Results
 from agent_mesh.dispatch.store import TaskStore
 from agent_mesh.docs._markdown import code, require_equal, table
+from agent_mesh.ledger import Checkpoint, Note, nodes_from_leaves
+from agent_mesh.ledger.audit_log import tell_checkpoint
+from agent_mesh.ledger.sequencer import Committed
+from agent_mesh.ledger.tree import EMPTY_ROOT
 from agent_mesh.platform.clock import SystemClock, moment
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
@@ -62,13 +66,15 @@ _MEANINGS: Final = {
     "mesh.policy.unshadowed": "No version is compared any more.",
     "mesh.policy.differs": "The shadow decides otherwise about what was asked, without effect. Any role tells it, "
     "at most 10 times a minute in each instance; the subject is the digest of the decision that counts.",
+    "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
+    "mesh.ledger.checkpoint": "A commit has added entries to the ledger and signed it. `subject` is the ledger's name.",
 }
 
 _FIELDS: Final = {
+    "action": "`publish` or `subscribe`.",
     "active": "The version in force now.",
     "actor": "E-mail of who did it, or the topic on which it was asked.",
-    "mesh.relay.denied": "Policy did not let somebody publish on a topic, or read it; the subject is the topic.",
-    "action": "`publish` or `subscribe`.",
+    "added": "How many entries a commit has added.",
     "agent": "Name of the agent.",
     "attempt": "Number of the attempt that was asked for or started, from 1.",
     "caller": "E-mail of who dispatched the task, or asked.",
@@ -83,6 +89,7 @@ _FIELDS: Final = {
     "kind": "What kind of decision it was.",
     "limitCents": "What the agent may spend, in cents.",
     "obligations": "What the subject is bound to; empty on a denial.",
+    "origin": "Name of the ledger.",
     "percent": "50, 80 or 100.",
     "policy": "The decision that let the task in or refused it: `ref`, `version`, `digest`, `reasons`; null without.",
     "policy_ref": "`FILE#RULE` that decided.",
@@ -92,7 +99,9 @@ _FIELDS: Final = {
     "resource": "What was asked for, as it was given.",
     "revision": "How often the switch was thrown.",
     "risk_after": "The session's risk from now on.",
+    "root": "Root of the ledger's tree: base64 of 32 bytes.",
     "shadow": "The version that is compared with it, null without.",
+    "size": "How many entries the ledger has.",
     "status": "Status of the task.",
     "subject": "Who asked, as it was given.",
     "suppressed": "How many more differences this instance did not tell since the last one.",
@@ -158,7 +167,7 @@ def page() -> str:
 
 def emitted() -> list[CloudEvent]:
     """Return one event of every type, as the code makes it; a run's source is the agent's name."""
-    return [*_task_events(), *_run_events(), *_access_events(), *_policy_events(), *_relay_events()]
+    return [*_task_events(), *_run_events(), *_access_events(), *_policy_events(), *_relay_events(), *_ledger_events()]
 
 
 def _task_events() -> list[CloudEvent]:
@@ -223,6 +232,16 @@ def _relay_events() -> list[CloudEvent]:
     nobody = TopicPermissions(lambda: Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
     with suppress(TopicDenied):
         nobody.require("developer@example.com", Action.PUBLISH, ["mesh.task.accepted"])
+    log.flush()
+    return _read(kept)
+
+
+def _ledger_events() -> list[CloudEvent]:
+    kept = _Kept()
+    log = EventLog(kept, _TOPIC, "audit", SystemClock())
+    log.begin()
+    checkpoint = Checkpoint("ledger.example", 0, EMPTY_ROOT)
+    tell_checkpoint(log, Committed({}, {}, checkpoint, Note(checkpoint.text, ()), nodes_from_leaves([])))
     log.flush()
     return _read(kept)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 from agent_mesh.agents.sdk import Agent
 from agent_mesh.dashboard.routes import dashboard_app
 from agent_mesh.dispatch.routes import orchestrator_app
+from agent_mesh.ledger.routes import audit_app
 from agent_mesh.platform.app import BODY_LIMIT_BYTES, NOBODY, Access, FunctionApp
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.settings import Settings
@@ -89,6 +90,11 @@ def policy() -> Role:
     return _read("policy", policy_app(_parts("policy")))
 
 
+def audit() -> Role:
+    """Return the audit function."""
+    return _read("audit", audit_app(_parts("audit")))
+
+
 def dashboard() -> Role:
     """Return the dashboard."""
     return _read("dashboard", dashboard_app(_parts("dashboard")))
@@ -112,7 +118,7 @@ def relay() -> Role:
 
 def every_role() -> tuple[Role, ...]:
     """Return all roles, the agents last, in the order of the pages."""
-    return orchestrator(), policy(), relay(), dashboard(), agent()
+    return orchestrator(), policy(), relay(), audit(), dashboard(), agent()
 
 
 def _parts(role: str) -> FunctionParts:

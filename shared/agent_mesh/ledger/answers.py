@@ -20,13 +20,13 @@ class AuditAnswer(_Answer):
     index: int = Field(description="Its place in the ledger; the first is 0.")
     ts: float = Field(description="Unix seconds at which it arrived.")
     repeated: bool = Field(description="True if it was there before; then everything here is of the first time.")
-    proof: Receipt
+    proof: Receipt = Field(description="Its receipt, under the checkpoint of the commit.")
 
 
 class AuditBatchAnswer(_Answer):
     """The answer to `POST /audit/batch`, in the order of the request."""
 
-    entries: list[AuditAnswer]
+    entries: list[AuditAnswer] = Field(description="One answer for each entry.")
 
 
 class TransactionRecord(_Answer):

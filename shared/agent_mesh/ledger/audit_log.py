@@ -1,7 +1,7 @@
 """The audit log: what callers hand in and what the mesh tells of itself, in the ledger before it is answered.
 
 1. A caller's entry gets its id from who calls and the caller's own name for it: nobody can take another's, or an
-   event's.
+   event's, and nobody's entry looks like an event.
 2. An event keeps its own id: the same event is the same entry, however often it is delivered.
 3. All who append at the same time share a commit; each commit is told as an event, which is not appended itself.
 """
@@ -17,7 +17,7 @@ from pydantic import JsonValue, ValidationError
 
 from agent_mesh.contracts.audit import AuditRequest
 from agent_mesh.contracts.events import CloudEvent
-from agent_mesh.contracts.problems import FieldFault, IdempotencyConflict, MalformedRequest
+from agent_mesh.contracts.problems import FieldFault, IdempotencyConflict, InvalidRequest, MalformedRequest
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.ledger.answers import AuditAnswer
 from agent_mesh.ledger.entries import AuditEntry, LedgerLeaf, parse_entry
@@ -40,6 +40,9 @@ from agent_mesh.platform.ids import derived_id, random_id
 from agent_mesh.platform.logs import join_trace
 
 CHECKPOINT_EVENT: Final = "mesh.ledger.checkpoint"
+RESERVED: Final = "mesh."
+"""How the types of the mesh's own events begin: nobody hands in an entry that looks like one."""
+
 OWN_EVENTS: Final = "mesh.ledger."
 """How the types of the ledger's own events begin: it appends none of them, or it would feed itself."""
 
@@ -67,7 +70,7 @@ class AuditLog:
         """Append what a caller hands in, all in one commit; return where each stands, with its receipt.
 
         Raises:
-            InvalidRequest: an entry has no canonical JSON; nothing was added.
+            InvalidRequest: an entry has no canonical JSON or says to be the mesh's; nothing was added.
             IdempotencyConflict: an id was used before for something else. What was new of the rest was added.
             Unavailable: the ledger cannot be written at the moment; nothing was added, or the answer was lost.
         """
@@ -127,6 +130,9 @@ class AuditLog:
             return self._sequencer
 
     def _entry(self, request: AuditRequest, caller: str) -> AuditEntry:
+        if request.event.startswith(RESERVED):
+            detail = f"event: names that begin with {RESERVED} are events of the mesh itself, which come by Pub/Sub."
+            raise InvalidRequest(detail, errors=[FieldFault(field="event", message="is an event of the mesh itself")])
         return AuditEntry(
             id=random_id("aud") if request.id is None else derived_id("aud", caller, request.id),
             tx_id=request.tx_id,

@@ -127,6 +127,8 @@ class LedgerReader:
         Raises:
             NotFound: the ledger has no such entry.
         """
+        if not indices:
+            return []
         size = self._store.head().tree.end
         bundles: dict[int, list[bytes]] = {}
         for index in indices:

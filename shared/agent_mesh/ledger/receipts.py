@@ -30,7 +30,7 @@ class Receipt(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    format: Literal["agent-mesh-receipt/v1"] = "agent-mesh-receipt/v1"
+    format: Literal["agent-mesh-receipt/v1"] = Field(default="agent-mesh-receipt/v1", description="This format.")
     index: int = Field(ge=0, lt=MAX_SIZE, description="Place of the entry in the ledger; the first is 0.")
     entry: str = Field(max_length=INLINE_LIMIT_BYTES, description="Canonical JSON whose bytes the tree hashes.")
     payload: str | None = Field(

@@ -21,10 +21,10 @@ from agent_mesh.ledger.answers import (
 )
 from agent_mesh.ledger.audit_log import AuditLog
 from agent_mesh.ledger.keys import encode_base64
-from agent_mesh.ledger.reader import RECORDS_AT_ONCE, LedgerReader, LedgerRecord
+from agent_mesh.ledger.reader import RECORDS_AT_ONCE, LedgerReader, LedgerRecord, RecordPage
 from agent_mesh.ledger.receipts import Receipt
 from agent_mesh.ledger.tree import MAX_SIZE
-from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, Content, FunctionApp, Reply, current_identity
+from agent_mesh.platform.app import Content, FunctionApp, Reply, current_identity
 from agent_mesh.platform.function_parts import FunctionParts
 
 _CREATED: Final = 201
@@ -32,6 +32,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
 _FOR_GOOD: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
 _NOT_LONG: Final = {"Cache-Control": "private, max-age=60"}
+_PAYLOADS_AT_ONCE: Final = 4 * 1024 * 1024
 _ANEW: Final = {"Cache-Control": "no-cache"}
 
 Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
@@ -107,7 +108,6 @@ def _append_routes(app: FunctionApp, audit: AuditLog, parts: FunctionParts) -> N
         access=pushes,
         answers={204: None},
         summary="Take an event of the mesh from Pub/Sub",
-        body_limit=PUSH_BODY_LIMIT_BYTES,
     )
     def pubsub_events(body: PushEnvelope) -> None:
         audit.arrive(body, current_identity().email)
@@ -131,6 +131,8 @@ def _transaction_routes(app: FunctionApp, audit: AuditLog, parts: FunctionParts)
     )
     def transaction(path: _TxPath, query: _TxQuery) -> TransactionRecords:
         page = audit.reader.records_of(path.tx_id, from_index=_position(query.cursor), limit=query.limit)
+        if query.proof:
+            page = _answerable(page)
         records = [record for record in page.records if visible(record)]
         if not records and query.cursor is None and page.next_index is None:
             raise NotFound(f"The ledger has nothing of the transaction {path.tx_id}.")
@@ -213,6 +215,17 @@ def _operator_routes(app: FunctionApp, audit: AuditLog, parts: FunctionParts) ->
         checked = audit.check(body.first_bundle, body.bundles)
         findings = [FsckFinding(place=each.place, fault=each.fault) for each in checked.findings]
         return FsckReport(size=checked.size, findings=findings, next_bundle=checked.next_bundle)
+
+
+def _answerable(page: RecordPage) -> RecordPage:
+    """Return as many of the records as have payloads that one answer holds, at least one; receipts bring them."""
+    size = 0
+    for number, record in enumerate(page.records):
+        digest = record.entry.payload_digest
+        size += digest.size if digest else 0
+        if number and size > _PAYLOADS_AT_ONCE:
+            return RecordPage(page.records[:number], record.index)
+    return page
 
 
 def _position(cursor: str | None) -> int:

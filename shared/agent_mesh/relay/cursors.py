@@ -99,6 +99,13 @@ class Progress:
         self._positions.pop(topic, None)
         self._positions[topic] = number
 
+    def restore(self, topic: str, number: int | None) -> None:
+        """Take back what was noted of a topic, for it was not read after all."""
+        if number is None:
+            self._positions.pop(topic, None)
+        else:
+            self._positions[topic] = number
+
     @property
     def text(self) -> str | None:
         """The cursor as text; None while there is no position."""

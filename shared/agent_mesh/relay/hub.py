@@ -53,19 +53,20 @@ class Hub:
                 others = tuple(each for each in self._by_pattern.get(pattern, ()) if each is not subscriber)
                 self._put(pattern, others)
 
-    def publish(self, message: Message) -> None:
-        """Hand a message, and what is missing before it, to every subscriber of its topic."""
-        lane = self._lanes[hash(message.topic) % _LANES]
+    def publish(self, *messages: Message) -> None:
+        """Hand messages of one topic, and what is missing before them, to every subscriber of the topic."""
+        topic = messages[0].topic
+        lane = self._lanes[hash(topic) % _LANES]
         with lane.lock:
-            subscribers = self._subscribers(message.topic)
+            subscribers = self._subscribers(topic)
             if not subscribers:
-                lane.forget(message.topic)
+                lane.forget(topic)
                 return
-            messages = self._with_missing(message, lane.last(message.topic))
-            if not messages:
+            handed_out = self._with_missing(messages, lane.last(topic))
+            if not handed_out:
                 return
-            lane.reached(messages[-1])
-            ended = [each for each in subscribers if not each.offer(messages)]
+            lane.reached(handed_out[-1])
+            ended = [each for each in subscribers if not each.offer(handed_out)]
         for subscriber in ended:
             self.unsubscribe(subscriber)
 
@@ -93,19 +94,18 @@ class Hub:
         for subscriber in everybody:
             subscriber.end(EndReason.SHUTDOWN)
 
-    def _with_missing(self, message: Message, last: int | None) -> Sequence[Message]:
-        if last is None or message.previous == last:
-            return [message]
-        if message.number <= last:
-            return []
+    def _with_missing(self, messages: Sequence[Message], last: int | None) -> Sequence[Message]:
+        new = [message for message in messages if last is None or message.number > last]
+        if last is None or not new or new[0].previous == last:
+            return new
         try:
-            missed = self._stored.since(message.topic, last).messages
+            missed = self._stored.since(new[0].topic, last).messages
         except Unavailable:
             missed = ()  # every stream sees the hole itself, and ends if the database is still out of reach
-        missed = tuple(each for each in missed if each.number < message.number)
+        missed = tuple(each for each in missed if each.number < new[0].number)
         if sum(each.size_bytes for each in missed) > self._limits.size_bytes // 4:
             missed = ()  # they would fill the queues: each stream reads them at its own pace
-        return [*missed, message]
+        return [*missed, *new]
 
     def _subscribers(self, topic: str) -> dict[Subscriber, None]:
         """Return each subscriber once, whatever its patterns have in common."""

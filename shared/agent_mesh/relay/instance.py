@@ -28,7 +28,7 @@ from agent_mesh.relay.messages import Draft, Message
 from agent_mesh.relay.own_subscription import OwnSubscriptions
 from agent_mesh.relay.permissions import TopicPermissions
 from agent_mesh.relay.presence import Patterns, PresenceBoard, count_for
-from agent_mesh.relay.stream import OpenStream, Relay, StreamEvent
+from agent_mesh.relay.stream import OpenStream, Relay, StraightWriter, StreamEvent
 from agent_mesh.relay.tickets import Tickets
 from agent_mesh.relay.together import Appends
 
@@ -64,7 +64,7 @@ class RelayInstance:
         self.tickets: Final = Tickets(database, clock)
         self.permissions: Final = TopicPermissions(_Once(_policy_in_force), settings, parts.events)
         self._relay = Relay(self.hub, self.history, clock)
-        self._appends = Appends(self.history, self.hub.publish)
+        self._appends = Appends(self.history, lambda messages: self.hub.publish(*messages))
         self._publisher = parts.publisher
         self._topic = settings.relay_topic
         self._stream_limit = settings.relay_stream_limit
@@ -175,6 +175,11 @@ class LiveStream:
             yield batch
             if self._connection:
                 self._connection.writing_since = None
+
+    def write_straight(self, writer: Callable[[Connection], StraightWriter]) -> None:
+        """Let publishers write to the client, where there is a socket."""
+        if self._connection:
+            self._stream.write_straight(writer(self._connection))
 
     def wake(self) -> None:
         """Let the reading thread have a heartbeat now."""

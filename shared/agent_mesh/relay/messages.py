@@ -79,6 +79,11 @@ class Message:
         return "".join(f"data: {line}\n" for line in _LINE_END.split(self.data)).encode() + b"\n"
 
     @cached_property
+    def event(self) -> bytes:
+        """`block` behind the line with the message's id, as every stream over this one topic has it."""
+        return b"id: " + self.message_id.encode() + b"\n" + self.block
+
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes of `data`."""
         return len(self.data.encode())

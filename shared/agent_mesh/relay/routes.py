@@ -30,7 +30,7 @@ from agent_mesh.relay.doors import allow_origins, by_ticket
 from agent_mesh.relay.instance import LiveStream, RelayInstance
 from agent_mesh.relay.messages import Draft, Message
 from agent_mesh.relay.permissions import Action
-from agent_mesh.relay.sse import CONTENT_TYPE, EventBlocks
+from agent_mesh.relay.sse import CONTENT_TYPE, ChunkWriter, EventBlocks
 from agent_mesh.relay.tickets import LIFETIME, Ticket
 from agent_mesh.relay.topics import checked_topic, parse_patterns
 from agent_mesh.relay.ws import serve
@@ -112,7 +112,10 @@ def _stream_routes(app: FunctionApp, instance: RelayInstance, callers: Access) -
         "GET", "/subscribe", access=access, answers={200: None}, summary="A stream of messages: Server-Sent Events"
     )
     def subscribe(query: _StreamQuery) -> Content:
-        return Content(EventBlocks(_opened(instance, query)), CONTENT_TYPE, headers=_STREAM_HEADERS)
+        stream = _opened(instance, query)
+        if _chunked(flask.request.environ):
+            stream.write_straight(ChunkWriter)
+        return Content(EventBlocks(stream), CONTENT_TYPE, headers=_STREAM_HEADERS)
 
     @app.route("GET", "/ws", access=access, answers={426: None}, summary="The same stream over WebSocket", name="ws")
     def no_upgrade(query: _StreamQuery) -> None:  # noqa: ARG001  # the document names the parameters
@@ -137,6 +140,11 @@ def _opened(instance: RelayInstance, query: _StreamQuery, *, websocket: bool = F
     position = flask.request.headers.get("Last-Event-ID") or query.last_event_id
     client = socket_of(flask.request.environ)
     return instance.stream(email, patterns, position, client, LiveStream.wake if websocket else None)
+
+
+def _chunked(environ: dict[str, Any]) -> bool:
+    """Tell whether the server sends an answer of unknown length in chunks, on the socket that it shows."""
+    return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "gunicorn.socket" in environ
 
 
 def _stream_query(request: flask.Request) -> _StreamQuery:

@@ -7,10 +7,13 @@ has a name: `gap` and `end`. A block with an `id:` and no data moves `Last-Event
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from agent_mesh.contracts.values import to_json
+from agent_mesh.relay.connections import Connection
 from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, StreamEvent
 
 CONTENT_TYPE: Final = "text/event-stream"
@@ -82,11 +85,45 @@ def formatted(batches: Iterable[Sequence[StreamEvent]]) -> Generator[bytes, None
         yield first
 
 
+class ChunkWriter:
+    """Writes deliveries as chunks of HTTP/1.1 (RFC 9112 section 7.1), between those that the server writes."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Write on this connection."""
+        self._connection = connection
+
+    def send(self, deliveries: Sequence[Delivery]) -> bytes | None:
+        """Write without waiting; return what could not be written, None if it was nothing at all."""
+        chunk = _chunk(b"".join(map(_delivered, deliveries)))
+        try:
+            sent = self._connection.socket.send(chunk, socket.MSG_DONTWAIT)
+        except OSError:  # nothing fits, or the reader has gone: its own thread finds out
+            return None
+        return chunk[sent:]
+
+    def finish(self, rest: bytes) -> None:
+        """Write the rest of a chunk, however long it takes; raise `OSError` if the reader has gone."""
+        self._connection.writing_since = time.monotonic()
+        self._connection.socket.sendall(rest)
+        self._connection.writing_since = None
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _delivered(delivery: Delivery) -> bytes:
+    message = delivery.message
+    if delivery.cursor == message.message_id:
+        return message.event
+    return b"id: " + delivery.cursor.encode() + b"\n" + message.block
+
+
 def format_event(event: StreamEvent) -> bytes:
     """Return the block of one event."""
     match event:
-        case Delivery(message, cursor):
-            return b"id: " + cursor.encode() + b"\n" + message.block
+        case Delivery():
+            return _delivered(event)
         case Gap(topic, reason):
             return block(data=to_json({"topic": topic, "reason": reason.value}), event="gap").encode()
         case Heartbeat(cursor):

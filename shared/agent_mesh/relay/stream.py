@@ -26,6 +26,9 @@ Readable: TypeAlias = Callable[[str], bool]
 """Whether a reader may see a topic. Asked for every message; may raise `Unavailable`, which ends the stream."""
 
 _CLOCKS_DIFFER_SECONDS: Final = 60.0
+_CLEARED_SECONDS: Final = 30.0
+"""How long a topic that a reader may see is not asked about again by publishers."""
+
 _BATCH_BYTES: Final = 64 * 1024
 
 
@@ -77,6 +80,18 @@ class StreamLimits:
 
 
 DEFAULT_STREAM_LIMITS: Final = StreamLimits()
+
+
+class StraightWriter(Protocol):
+    """Writes to a reader from the publisher's thread, while the stream's own thread waits."""
+
+    def send(self, deliveries: Sequence[Delivery]) -> bytes | None:
+        """Write without waiting; return what could not be written, None if it was nothing at all."""
+        ...
+
+    def finish(self, rest: bytes) -> None:
+        """Write what could not be written, in the stream's own thread; raise `OSError` if the reader has gone."""
+        ...
 
 
 class TopicHistory(StoredMessages, Protocol):
@@ -149,6 +164,9 @@ class OpenStream:
         except BaseException:
             source.hub.unsubscribe(self._subscriber)
             raise
+        self._cleared: dict[str, float] = {}
+        self._writer: StraightWriter | None = None
+        self._rest = b""
         self._batches = self._all()
         self._batch: Iterator[StreamEvent] = iter(())
 
@@ -164,6 +182,11 @@ class OpenStream:
     def batches(self) -> Iterator[Sequence[StreamEvent]]:
         """Yield what is ready at once together: it can be sent in one piece."""
         return self._batches
+
+    def write_straight(self, writer: StraightWriter) -> None:
+        """From now on let publishers write with `writer` whatever the reader lacks nothing before."""
+        self._writer = writer
+        self._subscriber.use(self._written_straight)
 
     def wake(self) -> None:
         """Let the reading thread have a heartbeat now."""
@@ -209,7 +232,7 @@ class OpenStream:
         progress = self._progress
         yield from self._unknown_past()
         for topic in sorted({*self._listed, *progress.topics}):
-            if self._source.readable(topic):
+            if self._may_read(topic):
                 yield from self._behind(topic)
         progress.began, progress.partial = self._began, False
         yield Heartbeat(progress.text)
@@ -225,6 +248,7 @@ class OpenStream:
             yield None
             limits = self._source.limits
             taken = self._subscriber.take(min(limits.heartbeat_s, max(0.0, self._until - time.monotonic())))
+            self._finish_rest()
             if taken is None:
                 yield Heartbeat(self._progress.text)
             elif isinstance(taken, EndReason):
@@ -238,7 +262,7 @@ class OpenStream:
         """Yield a live message behind everything of its topic that the reader lacks; nothing if it has it."""
         progress = self._progress
         position = progress.position(message.topic) or NO_MESSAGE
-        if message.number <= position or not self._source.readable(message.topic):
+        if message.number <= position or not self._may_read(message.topic):
             return
         if message.previous > position:
             yield from self._behind(message.topic)
@@ -248,6 +272,44 @@ class OpenStream:
             if message.previous > position:  # the history has lost it already
                 yield Gap(message.topic, GapReason.TOO_OLD)
         yield self._delivery(message)
+
+    def _may_read(self, topic: str) -> bool:
+        if not self._source.readable(topic):
+            return False
+        self._cleared[topic] = time.monotonic() + _CLEARED_SECONDS
+        return True
+
+    def _written_straight(self, messages: Sequence[Message]) -> bool:
+        """Write messages of one topic now, called by their publisher; false where that would not be in order."""
+        topic, last = messages[0].topic, self._progress.position(messages[0].topic) or NO_MESSAGE
+        if self._rest or self._writer is None or self._cleared.get(topic, 0.0) < time.monotonic():
+            return False
+        lacking = [message for message in messages if message.number > last]
+        for message in lacking:
+            if message.previous > last:
+                return False
+            last = message.number
+        return not lacking or self._sent_straight(self._writer, lacking)
+
+    def _sent_straight(self, writer: StraightWriter, lacking: Sequence[Message]) -> bool:
+        before = self._progress.position(lacking[0].topic)
+        rest = writer.send([self._delivery(message) for message in lacking])
+        if rest is None:
+            self._progress.restore(lacking[0].topic, before)
+            return False
+        self._rest = rest
+        self._sent_bytes += sum(message.size_bytes for message in lacking)
+        if rest or self._sent_bytes >= self._source.limits.recycle_bytes:
+            self._subscriber.wake_from_shortcut()
+        return True
+
+    def _finish_rest(self) -> None:
+        if self._rest and self._writer:
+            try:
+                self._writer.finish(self._rest)
+            except OSError:
+                self.abandon()
+            self._rest = b""
 
     def _behind(self, topic: str) -> Iterator[StreamEvent]:
         """Yield what the history has behind the reader's position; without one, the newest messages."""

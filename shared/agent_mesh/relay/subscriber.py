@@ -6,10 +6,10 @@ A subscriber that does not keep up is ended and its queue freed at once; publish
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from agent_mesh.relay.messages import Message
 from agent_mesh.relay.topics import TopicPattern
@@ -40,6 +40,9 @@ class QueueLimits:
 
 DEFAULT_QUEUE_LIMITS: Final = QueueLimits()
 
+Shortcut: TypeAlias = Callable[[Sequence[Message]], bool]
+"""Takes messages from the publisher's thread while the stream's own waits; false if they have to wait in the queue."""
+
 
 class Subscriber:
     """What waits for one stream."""
@@ -52,6 +55,8 @@ class Subscriber:
         self._queue: list[Message] = []
         self._size_bytes = 0
         self._woken = False
+        self._waiting = False
+        self._shortcut: Shortcut | None = None
         self._end: EndReason | None = None
 
     @property
@@ -59,11 +64,21 @@ class Subscriber:
         """How many messages wait."""
         return len(self._queue)
 
-    def offer(self, messages: Iterable[Message]) -> bool:
-        """Let messages wait; return False if this subscriber has ended, now or before."""
+    def use(self, shortcut: Shortcut) -> None:
+        """Offer messages to `shortcut` first, whenever nothing waits but the stream's thread.
+
+        Waking a thread for each of hundreds of streams takes longer than to write for all of them.
+        """
+        with self._changed:
+            self._shortcut = shortcut
+
+    def offer(self, messages: Sequence[Message]) -> bool:
+        """Let messages wait, if nobody can take them at once; return False if this subscriber has ended."""
         with self._changed:
             if self._end is not None:
                 return False
+            if self._shortcut and self._waiting and not self._queue and self._shortcut(messages):
+                return True
             for message in messages:
                 self._queue.append(message)
                 self._size_bytes += message.size_bytes
@@ -82,14 +97,20 @@ class Subscriber:
     def wake(self) -> None:
         """Let `take` return, though nothing has come: its thread has something else to look at."""
         with self._changed:
-            self._woken = True
-            self._changed.notify()
+            self.wake_from_shortcut()
+
+    def wake_from_shortcut(self) -> None:
+        """The same, called by the shortcut."""
+        self._woken = True
+        self._changed.notify()
 
     def take(self, timeout_s: float) -> Sequence[Message] | EndReason | None:
         """Return everything that waits, or the reason of the end, or None if nothing came in time."""
         with self._changed:
             if not (self._queue or self._end or self._woken):
+                self._waiting = True
                 self._changed.wait(timeout_s)
+                self._waiting = False
             self._woken = False
             if self._end is not None:
                 return self._end

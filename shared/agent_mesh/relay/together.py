@@ -35,8 +35,8 @@ class _Lane:
 class Appends:
     """Appends single drafts for the threads of one instance."""
 
-    def __init__(self, history: History, appended: Callable[[Message], object] | None = None) -> None:
-        """Append to this history; `appended` gets the messages of each topic in their order, before `append` ends."""
+    def __init__(self, history: History, appended: Callable[[Sequence[Message]], object] | None = None) -> None:
+        """Append to this history; `appended` gets what a commit appended to a topic, in order, before `append` ends."""
         self._history = history
         self._appended = appended
         self._lanes = [_Lane() for _ in range(_LANES)]
@@ -65,5 +65,6 @@ class Appends:
             return
         for each, outcome in zip(together, published, strict=True):
             each.outcome = outcome
-            if outcome.message and self._appended:
-                self._appended(outcome.message)
+        messages = [outcome.message for outcome in published if outcome.message]
+        if messages and self._appended:
+            self._appended(messages)

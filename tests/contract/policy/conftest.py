@@ -47,9 +47,10 @@ def _roles() -> dict[str, Any]:
 class Policies:
     """The policy function from outside, and the events that the mesh tells."""
 
-    def __init__(self, mesh: Mesh, stack: LocalStack) -> None:
-        """Listen to events from now on."""
+    def __init__(self, mesh: Mesh, stack: LocalStack, place: Path) -> None:
+        """Listen to events from now on; `place` is the folder in which the command line finds the stack."""
         self.mesh = mesh
+        self.place = place
         self.events: list[Event] = []
         self._channel = grpc.insecure_channel(stack.pubsub)
         self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
@@ -113,7 +114,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Policies]:
             patch.setenv("FIRESTORE_EMULATOR_HOST", stack.firestore)
             database = firestore.Client(project=stack.project)
         mesh = Mesh(stack, Path(place), database)
-        asking = Policies(mesh, stack)
+        asking = Policies(mesh, stack, place)
         yield asking
         asking.close()
         mesh.close()

@@ -20,10 +20,13 @@ DATABASE = "projects/p/databases/(default)"
 ROOT = Name(DATABASE, ())
 NAN = float("nan")
 NUMBERS: list[Any] = [NAN, float("-inf"), -1, -0.0, 0, 0.0, 1, 2, 2.5, 2**53 + 1, float(2**53), 2**63 - 1]
-VALUES: list[Any] = [None, False, True, *NUMBERS, "", "a", "b", b"b", [], [1], [NAN], {}, {"a": 1}, {"a": NAN}]
+LISTS: list[Any] = [[], [1], [NAN], [1, "a"], [None, 2.5]]
+VALUES: list[Any] = [None, False, True, *NUMBERS, "", "a", "b", b"b", *LISTS, {}, {"a": 1}, {"a": NAN}]
 FIELDS = ["a", "b", "a.a"]
 IDS = [*(f"d{number}" for number in range(140)), *(f"__id{number}__" for number in range(8)), "\uffff", "\U0001f600"]
 EQUALITIES = {StructuredQuery.FieldFilter.EQUAL, StructuredQuery.FieldFilter.IN}
+CONTAINS = [StructuredQuery.FieldFilter.ARRAY_CONTAINS, StructuredQuery.FieldFilter.ARRAY_CONTAINS_ANY]
+MEMBERS: list[Any] = [None, NAN, 1, 1.0, "a", 2.5, 7]
 RANGES = ["LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL"]
 
 
@@ -54,9 +57,15 @@ def asked(chance: random.Random) -> Query:
         added.field.field_path, added.op = path, added.Operator.Value(chance.choice(["EQUAL", "IN", *RANGES]))
         given = [chance.choice(VALUES) for _ in range(3)]
         added.value.CopyFrom(value(given if added.op == added.Operator.IN else given[0]))
+    if chance.random() < 0.3:
+        added = where.filters.add().field_filter
+        added.field.field_path, added.op = chance.choice(FIELDS), chance.choice(CONTAINS)
+        given = [chance.choice(MEMBERS) for _ in range(3)]
+        added.value.CopyFrom(value(given if added.op == added.Operator.ARRAY_CONTAINS_ANY else given[0]))
     if not where.filters:
         query.ClearField("where")
-    unequal = [each.field_filter.field.field_path for each in where.filters if each.field_filter.op not in EQUALITIES]
+    filters = [each.field_filter for each in where.filters]
+    unequal = [each.field.field_path for each in filters if each.op not in {*EQUALITIES, *CONTAINS}]
     orders = unequal or chance.sample([*FIELDS, "v"], chance.randrange(3))
     for path in orders:
         ordered(query, path, chance.choice([StructuredQuery.ASCENDING, StructuredQuery.DESCENDING]))
@@ -82,3 +91,4 @@ def test_present_and_past_queries_agree_while_documents_change(seed: int) -> Non
             present = [each.document.path for each in query.run(database, None)]
             assert present == [each.document.path for each in query.run(database, documents.read_time())]
     assert len(database.collections["c"].indexes) == 4, "no query has used an index"
+    assert len(database.collections["c"].members) == len(FIELDS), "no query has used an index of lists"

@@ -94,6 +94,7 @@ def test_events_are_made_in_known_places_only() -> None:
     assert sources == {
         "agents/delivery.py",
         "dispatch/results.py",
+        "ledger/audit_log.py",
         "policy/acts.py",
         "policy/evaluation.py",
         "policy/shadow.py",

@@ -76,7 +76,7 @@ class AuditInHand:
         """Read."""
         return self.call("GET", path, by=by)
 
-    def append(self, by: str = CALLER, **changes: object) -> Answer:
+    def append(self, by: str = CALLER, /, **changes: object) -> Answer:
         """Append an entry that is accepted as it is."""
         given = {"tx_id": "tx-1", "event": "decision", "actor": "agent:x", "payload": {"n": 1}} | changes
         return self.call("POST", "/audit", given, by=by)

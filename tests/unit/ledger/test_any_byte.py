@@ -35,7 +35,7 @@ class Kept:
         self.store = LedgerStore(self.database)
         Sequencer(self.store, SIGNER).append([self._entry(number) for number in range(SIZE)])
         self.collection: Any = self.database.collection("ledger")
-        self.documents = {each.id: each.to_dict() for each in self.collection.stream()}
+        self.documents: dict[str, dict[str, Any]] = {each.id: each.to_dict() or {} for each in self.collection.stream()}
         self.fields = sorted((name, field) for name, fields in self.documents.items() for field in fields)
 
     def _entry(self, number: int) -> AuditEntry:
@@ -121,7 +121,7 @@ def test_a_field_of_another_type_or_without_content_is_found(kept: Kept, other: 
 def test_a_field_or_a_document_that_is_gone_is_found(kept: Kept) -> None:
     for name, field in kept.fields:
         kept.collection.document(name).update({field: firestore.DELETE_FIELD})
-        assert kept.findings() or kept.put_back(name), (name, field)
+        assert kept.findings(), (name, field)
         kept.put_back(name)
     for name in kept.documents:
         kept.collection.document(name).delete()

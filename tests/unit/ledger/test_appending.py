@@ -75,9 +75,9 @@ class TestEntries:
 
     def test_nobody_takes_the_id_of_another_caller_or_of_an_event(self, audit: AuditInHand) -> None:
         theirs = audit.append(id="mine", payload={"who": "caller"}).json
-        assert audit.append(by=OTHER, id="mine", payload={"who": "other"}).status == 201
+        assert audit.append(OTHER, id="mine", payload={"who": "other"}).status == 201
         for name in (theirs["acl_txn"], "ev_1"):
-            assert audit.append(by=OTHER, id=name).status == 201
+            assert audit.append(OTHER, id=name).status == 201
         assert audit.push(event()).status == 204
         assert audit.store.head().tree.end == 5
 
@@ -110,7 +110,8 @@ class TestEntries:
         [
             {"tx_id": ""}, {"tx_id": "a b"}, {"tx_id": "x" * 129}, {"tx_id": None}, {"tx_id": 5}, {"event": "\n"},
             {"actor": ""}, {"actor": "a\x00"}, {"payload": None}, {"payload": []}, {"payload": "x"}, {"id": ""},
-            {"payload": {"x": "y" * 300_000}}, {"ts": 5}, {"recorded_by": "me@example.com"}, {"actor": "x" * 256},
+            {"payload": {"x": "y" * 300_000}}, {"ts": 5}, {"event": "mesh.access.decided"},
+            {"recorded_by": "me@example.com"}, {"actor": "x" * 256},
         ],
     )  # fmt: skip
     def test_what_does_not_fit_is_refused_and_leaves_nothing(
@@ -210,6 +211,10 @@ class TestEvents:
             b"", b"{}", b"[]", b"\xff", b"null", b"5", {"id": "x"},
             event(id=""), event(id="a b"), event(id="x" * 129), event(subject=""), event(type="a b"),
             event(data=[]), event(data={"x": "y" * 300_000}),
+            b'{"id":"i","source":"s","type":"t","subject":"x","time":"","data":{"n":NaN}}',
+            b'{"id":"i","source":"s","type":"t","subject":"x","time":"","data":{"n":"\\ud800"}}',
+            b'{"id":"i","source":"s","type":"t","subject":"x","time":"\\ud800"}',
+            b'{"id":"i","source":"s","type":"t","subject":"x","time":"","data":' + b'{"a":' * 3000,
         ],
     )  # fmt: skip
     def test_what_is_no_event_is_refused_until_it_is_a_dead_letter(self, audit: AuditInHand, message: object) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from google.api_core import exceptions as google_errors
@@ -76,7 +77,7 @@ def test_a_lone_entry_does_not_wait(group: Group) -> None:
 
 def test_those_who_come_within_an_interval_share_a_commit(group: Group) -> None:
     group.append("first")
-    outcomes = side_by_side([lambda name=f"e-{n}": group.append(name) for n in range(20)])
+    outcomes = side_by_side([partial(group.append, f"e-{n}") for n in range(20)])
     assert not [each for each in outcomes if isinstance(each, Exception)]
     assert [len(each.added) for each in group.told] == [1, 20]
     places = [each.places[f"e-{n}"] for n, each in enumerate(outcomes) if isinstance(each, Committed)]
@@ -92,7 +93,7 @@ def test_commits_begin_an_interval_apart(group: Group) -> None:
 
 def test_no_thread_but_those_of_the_callers_works(group: Group) -> None:
     before = set(threading.enumerate())
-    side_by_side([lambda name=f"e-{n}": group.append(name) for n in range(8)])
+    side_by_side([partial(group.append, f"e-{n}") for n in range(8)])
     assert {name.partition("_")[0] for name in group.threads} == {"caller"}
     assert {thread for thread in threading.enumerate() if thread.is_alive()} - before == set()
 
@@ -114,7 +115,7 @@ def test_a_failed_commit_fails_all_that_share_it_and_the_next_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(firestore.WriteBatch, "commit", cut_off)
-        outcomes = side_by_side([lambda name=f"e-{n}": group.append(name) for n in range(5)])
+        outcomes = side_by_side([partial(group.append, f"e-{n}") for n in range(5)])
     assert [type(each) for each in outcomes] == [Unavailable] * 5
     assert len({id(each) for each in outcomes}) == 5
     assert group.store.head().tree.end == 1
@@ -125,7 +126,7 @@ def test_those_who_do_not_fit_into_a_commit_go_into_the_next(group: Group, monke
     monkeypatch.setattr(group_commit, "LARGEST_COMMIT", 10)
     group.append("first")
     names = [[f"e-{caller}-{n}" for n in range(4)] for caller in range(5)]
-    side_by_side([lambda mine=mine: group.append(*mine) for mine in names])
+    side_by_side([partial(group.append, *mine) for mine in names])
     assert [len(each.added) for each in group.told] == [1, 8, 8, 4]
     assert all(len({name.split("-")[1] for name in each.added}) <= 2 for each in group.told[1:])
 
@@ -136,14 +137,14 @@ def test_a_caller_whose_entries_are_more_than_the_rest_of_a_commit_waits_whole(
     monkeypatch.setattr(group_commit, "COMMIT_BYTES", 5000)
     group.append("first")
     large = [[entry(f"e-{caller}", 3000)] for caller in range(3)]
-    side_by_side([lambda mine=mine: group.append_all(mine) for mine in large])
+    side_by_side([partial(group.append_all, mine) for mine in large])
     assert [len(each.added) for each in group.told] == [1, 1, 1, 1]
 
 
 def test_whoever_comes_when_too_many_wait_is_sent_away(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "WAITING_ENTRIES", 3)
     group.append("first")
-    outcomes = side_by_side([lambda name=f"e-{n}": group.append(name) for n in range(8)])
+    outcomes = side_by_side([partial(group.append, f"e-{n}") for n in range(8)])
     sent_away = [each for each in outcomes if isinstance(each, Unavailable)]
     assert 1 <= len(sent_away) <= 5
     assert all(each.retry_after_s == 1 for each in sent_away)
@@ -152,13 +153,10 @@ def test_whoever_comes_when_too_many_wait_is_sent_away(group: Group, monkeypatch
 
 def test_many_callers_at_two_instances_make_one_ledger(database: FirestoreClient) -> None:
     groups = [Group(database, 0.02), Group(database, 0.02)]
-    calls = [
-        lambda group=groups[number % 2], name=f"e-{number % 60}": group.append(name).places[name]
-        for number in range(120)
-    ]
-    places = side_by_side(calls)
-    by_name: dict[str, set[object]] = {}
-    for number, place in enumerate(places):
-        by_name.setdefault(f"e-{number % 60}", set()).add(place)
+    committed = side_by_side([partial(groups[number % 2].append, f"e-{number % 60}") for number in range(120)])
+    by_name: dict[str, set[int]] = {}
+    for number, each in enumerate(committed):
+        assert isinstance(each, Committed)
+        by_name.setdefault(f"e-{number % 60}", set()).add(each.places[f"e-{number % 60}"])
     assert all(len(found) == 1 for found in by_name.values())
     assert {place for found in by_name.values() for place in found} == set(range(60))

@@ -185,6 +185,16 @@ def test_callers_see_what_is_theirs_and_viewers_see_all(filled: AuditInHand) -> 
     assert filled.get(f"/entries/{LAST}", by=CALLER).refusal == (404, "not_found")
 
 
+def test_a_page_has_no_more_payloads_than_an_answer_holds(audit: AuditInHand) -> None:
+    for number in range(20):
+        assert audit.append(tx_id="large", payload={"n": number, "text": "x" * 250_000}).status == 201
+    first = audit.get("/tx/large").json
+    assert (len(first["records"]), first["next_cursor"]) == (16, "16")
+    second = audit.get(f"/tx/large?cursor={first['next_cursor']}").json
+    assert [record["index"] for record in second["records"]] == [16, 17, 18, 19]
+    assert len(audit.get("/tx/large?proof=false").json["records"]) == 20
+
+
 def test_a_transaction_of_others_is_not_there_for_a_caller(audit: AuditInHand) -> None:
     audit.append(tx_id="secret")
     assert audit.get("/tx/secret", by=OTHER).refusal == (404, "not_found")

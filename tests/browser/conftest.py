@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.chromium import launched, program
 from tests.browser.page_server import PageServer
+
+expect.set_options(timeout=15_000)  # somebody else may have the processor for a while
 
 Scheme = Literal["light", "dark"]
 WIDE: Final = (1280, 820)
@@ -51,7 +53,7 @@ class Opener:
             has_touch=size == PHONE,
         )
         self.contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(15_000)
         context.add_init_script(_WATCH_POLICY + "\n" + script)
         page = context.new_page()
         page.on("console", self._said)

@@ -1,6 +1,6 @@
 """The dashboard's page behind a server that tests can stop, sign out, tamper with and script.
 
-It answers as the dashboard's function does: the same files, the same Content-Security-Policy, the same stream format.
+It answers as the dashboard's function does: the same files, its Content-Security-Policy, the relay's stream format.
 Receipts are real ones.
 """
 
@@ -22,18 +22,12 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from agent_mesh.contracts.values import JsonObject, to_json
+from agent_mesh.dashboard._headers import PAGE_POLICY
 from agent_mesh.ledger.keys import encode_base64
 from agent_mesh.platform.clock import moment, rfc3339
 from agent_mesh.relay.messages import Message, number_at
 from agent_mesh.relay.sse import block
 from tests.browser.small_ledger import SmallLedger
-
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
-"""The dashboard's own, and Trusted Types on top: the page must not need a policy for them."""
 
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
@@ -281,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", PAGE_POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()

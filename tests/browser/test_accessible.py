@@ -6,7 +6,6 @@ import time
 from importlib import resources
 from typing import Any, Final
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from agent_mesh.ledger import LocalSigner
@@ -16,16 +15,28 @@ from tests.browser.page_server import PageServer
 from tests.browser.small_ledger import ORIGIN
 
 AXE: Final = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-VIEWS: Final = [("light", WIDE), ("dark", WIDE), ("light", PHONE), ("dark", PHONE)]
+VIEWS: Final[list[tuple[Scheme, tuple[int, int]]]] = [
+    ("light", WIDE),
+    ("dark", WIDE),
+    ("dark", PHONE),
+    ("light", PHONE),
+]
 
 
 def faults(page: Page) -> list[str]:
-    """Return every fault that axe calls serious or critical, and what it says of the element."""
+    """Return every fault that axe calls serious or critical, in all views, and what it says of the element."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE)
+    return [fault for scheme, size in VIEWS for fault in faults_as_seen(page, scheme, size)]
+
+
+def faults_as_seen(page: Page, scheme: Scheme, size: tuple[int, int]) -> list[str]:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     found: dict[str, Any] = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
     return [
-        f"{fault['id']} ({fault['impact']}): {node['target']} {node['failureSummary']}"
+        f"{scheme} {size}: {fault['id']} ({fault['impact']}): {node['target']} {node['failureSummary']}"
         for fault in found["violations"]
         if fault["impact"] in {"serious", "critical"}
         for node in fault["nodes"]
@@ -38,11 +49,8 @@ def test_axe_finds_a_fault_where_there_is_one(opened: Opener) -> None:
     assert any("label" in fault for fault in faults(page))
 
 
-@pytest.mark.parametrize(("scheme", "size"), VIEWS, ids=["light", "dark", "light phone", "dark phone"])
-def test_the_live_page_has_no_serious_fault(
-    opened: Opener, server: PageServer, scheme: Scheme, size: tuple[int, int]
-) -> None:
-    page = opened(scheme=scheme, size=size, reduced=True)
+def test_the_live_page_has_no_serious_fault(opened: Opener, server: PageServer) -> None:
+    page = opened(reduced=True)
     expect(page.get_by_text("Listening")).to_be_visible()
     assert faults(page) == []
     scenes.access(server, scenes.DENIED, time.time() - 4, allow=False)
@@ -69,13 +77,10 @@ def test_the_live_page_has_no_serious_fault(
     assert faults(page) == []
 
 
-@pytest.mark.parametrize(("scheme", "size"), VIEWS, ids=["light", "dark", "light phone", "dark phone"])
-def test_the_page_of_a_story_has_no_serious_fault(
-    opened: Opener, server: PageServer, scheme: Scheme, size: tuple[int, int]
-) -> None:
+def test_the_page_of_a_story_has_no_serious_fault(opened: Opener, server: PageServer) -> None:
     opened.refusals_expected = True
     scenes.access(server, scenes.DENIED, time.time() - 4, allow=False)
-    page = opened(f"/tx/{scenes.DENIED}", scheme=scheme, size=size, reduced=True)
+    page = opened(f"/tx/{scenes.DENIED}", reduced=True)
     page.get_by_role("button", name="Show rule by rule").click()
     expect(page.locator(".tried")).to_be_visible()
     expect(page.locator(".summary")).to_contain_text("proved in this browser")

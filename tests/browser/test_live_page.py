@@ -190,6 +190,21 @@ def test_a_server_that_refuses_is_asked_again_later(opened: Opener, server: Page
     expect(page.locator("#state-text")).to_have_text("Live")
 
 
+def test_a_connection_that_fell_silent_is_given_up(opened: Opener, server: PageServer) -> None:
+    page = opened("about:blank")
+    page.clock.install()
+    page.goto(server.url)
+    expect(page.locator("#state-text")).to_have_text("Live")
+    for _ in range(3):
+        page.clock.run_for(20_000)
+        server.send_raw(": still there\n\n")
+        expect(page.locator("#state-text")).to_have_text("Live")
+    assert len(server.last_event_ids) == 1
+    page.clock.run_for(50_000)
+    shows(page, "The connection was lost at")
+    assert len(server.last_event_ids) == 2
+
+
 def test_a_position_that_the_server_does_not_know_is_a_gap_and_no_end(opened: Opener, server: PageServer) -> None:
     opened.refusals_expected = True
     scenes.task(server, "task_1", time.time())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from agent_mesh.contracts.values import JsonObject
 from agent_mesh.ledger import LocalSigner
 from agent_mesh.ledger.keys import decode_base64, encode_base64
 from tests.browser import scenes
@@ -86,7 +87,7 @@ def test_what_the_ledger_gets_later_is_shown_when_it_has_grown(opened: Opener, s
     expect(page.get_by_role("heading", name="Nobody knows this id")).to_be_visible()
     expect(page.locator("#state-text")).to_have_text("Live")
     for event in ("mesh.access.requested", "mesh.access.decided"):
-        payload = {"source": "/policy", "data": scenes.decision(allow=True)}
+        payload: JsonObject = {"source": "/policy", "data": scenes.decision(allow=True)}
         server.ledger.append(scenes.ALLOWED, event, "/policy", "2026-11-20T10:00:00Z", payload)
         scenes.checkpoint(server, time.time(), 1)
         summary(page).to_contain_text(f"{len(server.ledger.entries)} of {len(server.ledger.entries)} ledger")

@@ -1,4 +1,4 @@
-"""The page in a real browser before the whole mesh: somebody signs in, watches, opens what they see, and has it proved."""
+"""The page in a real browser before the whole mesh: somebody signs in, watches, opens a story, and has it proved."""
 
 from __future__ import annotations
 

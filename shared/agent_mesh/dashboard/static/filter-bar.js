@@ -1,6 +1,6 @@
 // The controls of the filter: they show it, and tell when a person has changed it.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element } from "./dom.js";
 import { EVERYTHING, OUTCOMES, TROUBLE, isEmpty } from "./filters.js";
 import { KINDS, KIND_NAMES } from "./rows.js";
 
@@ -17,7 +17,7 @@ export class FilterBar {
     byId("kinds").append(...KINDS.map((kind) => this.#choice(kind)));
     const options = [["", "Any outcome"], [TROUBLE, "Any trouble"], ...OUTCOMES.map((outcome) => [outcome, outcome])];
     byId("outcome").append(...options.map(([value, name]) => element("option", { value }, name)));
-    byId("filters").addEventListener("input", () => this.#soon());
+    byId("filters").addEventListener("input", ({ target }) => (target.matches("select, [type=checkbox]") ? this.#tell() : this.#soon()));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     byId("clear").addEventListener("click", () => this.clear());
     byId("search").addEventListener("keydown", (event) => this.#escape(event));
@@ -33,7 +33,7 @@ export class FilterBar {
 
   clear() {
     this.show(EVERYTHING);
-    this.#told(EVERYTHING);
+    this.#tell();
     byId("search").focus();
   }
 
@@ -62,13 +62,17 @@ export class FilterBar {
 
   #soon() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#told(this.#chosen()), TYPING_MS);
+    this.#timer = setTimeout(() => this.#tell(), TYPING_MS);
+  }
+
+  #tell() {
+    clearTimeout(this.#timer);
     this.#tidy();
+    this.#told(this.#chosen());
   }
 
   #tidy() {
     byId("clear").hidden = isEmpty(this.#chosen());
-    setText(byId("clear"), "Clear filters");
   }
 
   #escape(event) {

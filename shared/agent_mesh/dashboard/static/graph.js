@@ -16,7 +16,7 @@ export class Graphs {
   #mostRate = element("span", { class: "most", "aria-hidden": "true" });
   #mostCost = element("span", { class: "most", "aria-hidden": "true" });
   #costs = svg("path", { class: "costs" });
-  #spoken = { rates: svg("title"), costs: svg("title") };
+  #spoken = { rates: svg("title", {}, "Nothing is counted yet"), costs: svg("title", {}, "Nothing is counted yet") };
   #totals = { minute: element("td"), five: element("td") };
 
   constructor(place, rates) {

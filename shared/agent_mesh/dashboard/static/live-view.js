@@ -41,7 +41,10 @@ export class LiveView {
     byId("waiting").addEventListener("click", () => this.#showNewest());
     const wide = matchMedia("(min-width: 760px) and (min-height: 640px)").matches;
     byId("figures").open = setting("figures", wide ? "open" : "closed") === "open";
-    byId("figures").addEventListener("toggle", ({ target }) => keepSetting("figures", target.open ? "open" : "closed"));
+    byId("figures").addEventListener("toggle", ({ target }) => {
+      keepSetting("figures", target.open ? "open" : "closed");
+      this.#drawGraphs();
+    });
     setInterval(() => this.#drawGraphs(), GRAPH_MS);
   }
 

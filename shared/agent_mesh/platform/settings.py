@@ -19,6 +19,7 @@ from agent_mesh.contracts.values import MAX_ATTEMPT, MAX_CENTS
 _DAY_S: Final = 86_400
 _ORIGIN: Final = re.compile(r"(https?://[A-Za-z0-9.-]+(:\d{1,5})?)?", flags=re.ASCII)
 SHORTEST_SESSION_KEY: Final = 32
+_LOCAL_KEY: Final = "local-development-only"
 
 
 class SettingsError(Exception):
@@ -300,6 +301,9 @@ class Settings(BaseModel):
     def _sessions_are_safe(self) -> Self:
         if any(len(key) < SHORTEST_SESSION_KEY for key in self.session_keys):
             message = f"SESSION_KEYS has a key of fewer than {SHORTEST_SESSION_KEY} characters"
+            raise ValueError(message)
+        if self.service and any(key.startswith(_LOCAL_KEY) for key in self.session_keys):
+            message = "SESSION_KEYS has the local stack's key, which everybody knows"
             raise ValueError(message)
         if not _ORIGIN.fullmatch(self.dashboard_url):
             message = "DASHBOARD_URL has to be an origin, such as https://dashboard.example.com, without a path"

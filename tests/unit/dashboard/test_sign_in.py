@@ -327,6 +327,7 @@ def test_an_authorization_header_that_is_wrong_is_not_saved_by_a_cookie(dashboar
     ("changes", "word"),
     [
         ({"SESSION_KEYS": "short"}, "SESSION_KEYS"),
+        ({"SESSION_KEYS": "local-development-only-session-key", "K_SERVICE": "dashboard"}, "SESSION_KEYS"),
         ({"DASHBOARD_URL": "https://example.com/dashboard"}, "DASHBOARD_URL"),
         ({"DASHBOARD_URL": "http://example.com", "K_SERVICE": "dashboard"}, "DASHBOARD_URL"),
         ({"SESSION_SECONDS": "86400"}, "SESSION_SECONDS"),

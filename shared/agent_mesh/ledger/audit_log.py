@@ -59,7 +59,11 @@ class AuditLog:
     """What the audit function does with one ledger. One for each process; nothing connects before its first use."""
 
     def __init__(self, parts: FunctionParts) -> None:
-        """Wire from `parts`."""
+        """Wire from `parts`.
+
+        Raises:
+            SettingsError: the ledger of a deployed function has no name or no key, or a witness's key is none.
+        """
         self._parts = parts
         self._store = LedgerStore(parts.database)
         self._lock = threading.Lock()
@@ -69,6 +73,8 @@ class AuditLog:
         self._group = GroupCommit(self._one_sequencer, interval, lambda each: tell_checkpoint(parts.events, each))
         self._kept = CosignedStore(parts.database)
         self._witnesses = [client.key for client in witnesses_from(parts.settings)]
+        if parts.settings.service:
+            self._signer()  # a deployed ledger that cannot sign does not start; nothing connects yet
         self.reader = LedgerReader(self._store, self._kept if self._witnesses else None)
 
     def record(self, requests: Sequence[AuditRequest], caller: str) -> list[AuditAnswer]:

@@ -12,6 +12,9 @@ from google.cloud import firestore
 
 from agent_mesh.ledger import parse_receipt, verify_receipt
 from agent_mesh.ledger.inspection import inspect
+from agent_mesh.platform.firestore import FirestoreClient
+from agent_mesh.platform.settings import SettingsError
+from tests.conftest import HandClock
 from tests.unit.ledger.conftest import (
     CALLER,
     LOG_NAME,
@@ -264,3 +267,21 @@ class TestSigns:
         found = audit.call("POST", "/fsck", {"first_bundle": 2}).json
         assert [each["place"] for each in found["findings"]] == ["tile/0/002"]
         assert audit.call("POST", "/fsck", {}, by=VIEWER).refusal == (403, "forbidden")
+
+
+class TestStart:
+    """What cannot sign does not start."""
+
+    @pytest.mark.parametrize(
+        ("settings", "named"),
+        [
+            ({"LEDGER_KEY_FILE": ""}, "LEDGER_KMS_KEY"),
+            ({"LEDGER_ORIGIN": "", "LEDGER_LOCAL_KEY_ALLOWED": "true"}, "LEDGER_ORIGIN"),
+            ({}, "LEDGER_KMS_KEY"),
+        ],
+    )
+    def test_a_deployed_ledger_without_a_key_or_a_name_does_not_start(
+        self, database: FirestoreClient, tmp_path: Path, clock: HandClock, settings: dict[str, str], named: str
+    ) -> None:
+        with pytest.raises(SettingsError, match=named):
+            audit_in_hand(database, tmp_path, clock, K_SERVICE="audit", **settings)

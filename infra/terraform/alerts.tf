@@ -39,8 +39,8 @@ locals {
     unwitnessed = {
       title   = "a witness does not cosign"
       filter  = local.log_metric["unwitnessed"]
-      aligner = "ALIGN_DELTA", above = 0, seconds = 3600, by = ["metric.label.witness"]
-      help    = "A witness, or Azure, has not taken a checkpoint for an hour: the log of the role audit says why. Receipts show older cosignatures meanwhile."
+      aligner = "ALIGN_DELTA", above = 0, seconds = 900, by = ["metric.label.witness"]
+      help    = "A witness, or Azure, has refused or missed three rounds in a row: the log of the role audit says why. Receipts show older cosignatures meanwhile."
     }
     budget = {
       title   = "a budget is used to 80 %"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
-from typing_extensions import override
 
 from agent_mesh.cli._command import add_command
 from agent_mesh.cli._input import wrong
@@ -21,12 +17,6 @@ from agent_mesh.cli._session import Session
 from agent_mesh.ledger.errors import MalformedKey
 from agent_mesh.ledger.keys import KeyKind
 from agent_mesh.ledger.signers import open_key_file, verifier_key
-from agent_mesh.ledger.submissions import MAX_SUBMISSION_BYTES
-
-if TYPE_CHECKING:  # it needs fcntl, which Windows does not have
-    from agent_mesh.ledger.witness import WitnessAnswer
-
-_PATIENCE_S: Final = 10.0
 
 
 class Serving(BaseModel):
@@ -58,14 +48,15 @@ def witness(
     The witness speaks C2SP's tlog-witness at /add-checkpoint. Give its
     URL and its key to the ledger's operator for LEDGER_WITNESSES.
     """
-    from agent_mesh.ledger.witness import Witness, WitnessFolder
+    from agent_mesh.ledger.witness import Witness, WitnessFolder  # needs fcntl, which Windows does not have
+    from agent_mesh.ledger.witness_server import WitnessServer
 
     logs = [given_key(each, "--ledger") for each in ledger]
     try:
         kept = WitnessFolder(Path(folder))
         signer = open_key_file(Path(folder) / "witness.key", name)
         key = verifier_key(signer, KeyKind.COSIGNATURE)
-        server = _Server((host, port), Witness(signer, logs, kept, time.time).add_checkpoint)
+        server = WitnessServer((host, port), Witness(signer, logs, kept, time.time))
     except (MalformedKey, OSError) as error:
         raise wrong("NAME, --folder or --port", str(error)) from error
     answer = Serving(url=f"http://{host}:{server.server_port}", key=str(key), ledgers=[str(each) for each in logs])
@@ -77,36 +68,3 @@ def witness(
         session.say("The witness has stopped.")
     finally:
         server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], add_checkpoint: Callable[[bytes], WitnessAnswer]) -> None:
-        super().__init__(address, _Handler)
-        self.add_checkpoint = add_checkpoint
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    timeout = _PATIENCE_S
-    server: _Server
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if self.path != "/add-checkpoint":
-            self.send_error(HTTPStatus.NOT_FOUND)
-        elif not length.isdecimal() or int(length) > MAX_SUBMISSION_BYTES:
-            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        else:
-            answer = self.server.add_checkpoint(self.rfile.read(int(length)))
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-    @override
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what was cosigned is in the folder."""

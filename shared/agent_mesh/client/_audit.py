@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from agent_mesh.client._client import segment
 from agent_mesh.client._errors import AnswerUnreadable, ProblemError, RequestInvalid
@@ -13,9 +13,11 @@ from agent_mesh.client._exchange import Call, Exchange, clean_base_url
 from agent_mesh.client._pace import Clock
 from agent_mesh.client._tokens import GoogleTokens, TokenSource
 from agent_mesh.client._transport import PooledTransport, Transport
-from agent_mesh.contracts.audit import AuditBatchRequest, AuditRequest, FsckRequest
 from agent_mesh.contracts.problems import FieldFault
-from agent_mesh.ledger.answers import AuditBatchAnswer, FsckReport, TransactionRecords
+
+if TYPE_CHECKING:  # imported by the calls: who dispatches tasks needs none of it
+    from agent_mesh.contracts.audit import AuditRequest, FsckRequest
+    from agent_mesh.ledger.answers import AuditBatchAnswer, FsckReport, TransactionRecords
 
 AUDIT: Final = "audit"
 _NOT_FOUND: Final = 404
@@ -69,17 +71,24 @@ class AuditClient:
 
     def records(self, tx_id: str, cursor: str | None = None) -> TransactionRecords:
         """Return a page of the records of a transaction, with their receipts."""
+        from agent_mesh.ledger.answers import TransactionRecords
+
         call = Call("GET", f"/tx/{segment(tx_id)}", {"proof": "true", "cursor": cursor}, repeatable=True)
         return self._exchange.ask(call, TransactionRecords)
 
     def append(self, entries: Iterable[AuditRequest]) -> AuditBatchAnswer:
         """Append entries in one commit. It is repeated only where each has an id: the same again adds nothing then."""
+        from agent_mesh.contracts.audit import AuditBatchRequest
+        from agent_mesh.ledger.answers import AuditBatchAnswer
+
         body = AuditBatchRequest(entries=list(entries))
         repeatable = all(entry.id is not None for entry in body.entries)
         return self._exchange.ask(Call("POST", "/audit/batch", body=body, repeatable=repeatable), AuditBatchAnswer)
 
     def fsck(self, bundles: FsckRequest) -> FsckReport:
         """Let the function read its own documents again, a range of them; return what it found."""
+        from agent_mesh.ledger.answers import FsckReport
+
         return self._exchange.ask(Call("POST", "/fsck", body=bundles, repeatable=True), FsckReport)
 
     def close(self) -> None:

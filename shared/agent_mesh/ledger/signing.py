@@ -50,7 +50,7 @@ def witnesses_from(settings: Settings) -> tuple[WitnessClient, ...]:
     """Return a client for each witness.
 
     Raises:
-        SettingsError: a key is none of a witness, or given twice.
+        SettingsError: a key is none of a witness, or given twice, or two witnesses have one name.
     """
     try:
         clients = tuple(WitnessClient(each.url, parse_verifier_key(each.key)) for each in settings.ledger_witnesses)
@@ -58,6 +58,8 @@ def witnesses_from(settings: Settings) -> tuple[WitnessClient, ...]:
             WitnessQuorum(tuple(client.key for client in clients), 1)
     except MalformedKey as error:
         raise SettingsError(f"LEDGER_WITNESSES: {error}") from error
+    if len({client.name for client in clients}) != len(clients):
+        raise SettingsError("LEDGER_WITNESSES: two witnesses have one name")
     return clients
 
 

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
+from agent_mesh.ledger import open_key_file, verifier_key
+from agent_mesh.ledger.signing import LOCAL_ORIGIN
 from emulator.stack import LocalStack, StackOptions
 from tests.contract.mesh import Mesh
 from tests.contract.roles import DEPLOYED
+from tests.unit.ledger.a_witness import AWitness
 
 ROLES = ("orchestrator", "agent_light", "audit")
 
@@ -42,12 +45,29 @@ def audit_roles() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stack; its state is in `.mesh`."""
+    return tmp_path_factory.mktemp("audit")
+
+
+@pytest.fixture(scope="package")
+def witness(place: Path) -> Iterator[AWitness]:
+    """A witness of the ledger, whose key is made before the stack starts."""
+    (place / ".mesh").mkdir()
+    log_key = verifier_key(open_key_file(place / ".mesh" / "ledger-key", LOCAL_ORIGIN))
+    witness = AWitness(place / "witness", log_key)
+    with witness.server:
+        yield witness
+
+
+@pytest.fixture(scope="package")
+def stack(place: Path, witness: AWitness) -> Iterator[LocalStack]:
     """The running stack."""
-    place = tmp_path_factory.mktemp("audit")
     roles = place / "roles.json"
     roles.write_text(json.dumps(audit_roles()))
-    with LocalStack(StackOptions(state_dir=place / ".mesh", roles_file=roles)) as running:
+    listed = [{"url": f"{witness.server.url}/prefix", "key": str(witness.key)}]
+    environment = {"audit": {"LEDGER_WITNESSES": json.dumps(listed)}}
+    with LocalStack(StackOptions(state_dir=place / ".mesh", roles_file=roles, environment=environment)) as running:
         yield running
 
 

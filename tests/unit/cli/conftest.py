@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from agent_mesh.cli._app import app
 from agent_mesh.contracts.tasks import TaskPage
 from agent_mesh.version import VERSION
+from tests.unit.cli.stub_audit import StubAudit
 from tests.unit.client.stub_google import OPERATOR, stand_in_for_google
 from tests.unit.client.stub_mesh import Answer, StubMesh
 
@@ -66,3 +67,17 @@ def prod(mesh: StubMesh, run: Run) -> StubMesh:
     """The same, stored as `prod`."""
     assert run("login", "--env", "prod", "--url", mesh.url, "--as", OPERATOR, "--no-check").code == 0
     return mesh
+
+
+@pytest.fixture
+def audit(stub: StubMesh, tmp_path: Path) -> Iterator[StubAudit]:
+    """A ledger of ten entries, of a stack in the current folder."""
+    serving = StubAudit()
+    serving.append(10)
+    with serving.server:
+        functions = {
+            "orchestrator": {"url": stub.url, "audience": "orchestrator-audience"},
+            "audit": {"url": serving.server.url, "audience": "audit-audience"},
+        }
+        stub.write_stack(tmp_path, functions=functions)
+        yield serving

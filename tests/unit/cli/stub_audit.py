@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue
 
@@ -28,6 +28,12 @@ from tests.unit.ledger.stub_server import Answer, Asked, StubServer
 
 JSON = {"Content-Type": "application/json"}
 TS = "2026-11-20T14:00:00Z"
+
+
+class Outcome(Protocol):
+    """What a run of the command left on stderr."""
+
+    err: str
 
 
 class StubAudit:
@@ -154,6 +160,11 @@ class StubAudit:
             for index, entry in enumerate(request.entries, start=first)
         ]
         return _json({"entries": answers})
+
+
+def code(outcome: Outcome) -> str:
+    """Return the code of the error that a command ended with."""
+    return str(json.loads(outcome.err)["code"])
 
 
 def _json(body: object) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 
 from agent_mesh.client import Environments, environments_file
 from agent_mesh.ledger import Checkpoint, KeyKind, LocalSigner, cosign_note, sign_note, verifier_key
-from tests.unit.cli.conftest import Outcome, Run
-from tests.unit.cli.stub_audit import StubAudit
+from tests.unit.cli.conftest import Run
+from tests.unit.cli.stub_audit import StubAudit, code
 from tests.unit.client.stub_mesh import StubMesh
 from tests.unit.ledger.small_log import ORIGIN
 
@@ -22,28 +21,10 @@ STRANGER = str(verifier_key(LocalSigner(ORIGIN, bytes([9]) * 32)))
 
 
 @pytest.fixture
-def audit(stub: StubMesh, tmp_path: Path) -> Iterator[StubAudit]:
-    """A ledger of ten entries, of a stack in the current folder."""
-    serving = StubAudit()
-    serving.append(10)
-    with serving.server:
-        functions = {
-            "orchestrator": {"url": stub.url, "audience": "orchestrator-audience"},
-            "audit": {"url": serving.server.url, "audience": "audit-audience"},
-        }
-        stub.write_stack(tmp_path, functions=functions)
-        yield serving
-
-
-@pytest.fixture
 def receipt(audit: StubAudit, tmp_path: Path) -> Path:
     path = tmp_path / "receipt.json"
     path.write_text(audit.receipt(4))
     return path
-
-
-def code(outcome: Outcome) -> str:
-    return str(json.loads(outcome.err)["code"])
 
 
 def key_of(audit: StubAudit) -> str:

@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 from agent_mesh.ledger import Checkpoint, CompactRange, Tile, sign_note
 from agent_mesh.ledger.walk import Walk
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.stub_audit import StubAudit
-from tests.unit.cli.test_ledger import audit, code
+from tests.unit.cli.stub_audit import StubAudit, code
 from tests.unit.ledger.small_log import ORIGIN, SmallLog
-
-__all__ = ["audit"]
 
 
 def report(run: Run, *words: str, exit_code: int) -> dict[str, Any]:

@@ -74,8 +74,13 @@ def test_all_witnesses_are_needed_unless_it_is_said_how_many() -> None:
 
 @pytest.mark.parametrize(
     "listed",
-    [witnesses("no key"), witnesses(FIRST, FIRST), witnesses(str(verifier_key(LocalSigner("w", bytes(32)))))],
-    ids=["no key", "twice", "a log's"],
+    [
+        witnesses("no key"),
+        witnesses(FIRST, FIRST),
+        witnesses(FIRST, str(verifier_key(LocalSigner("w1", bytes(32)), KeyKind.COSIGNATURE))),
+        witnesses(str(verifier_key(LocalSigner("w", bytes(32))))),
+    ],
+    ids=["no key", "twice", "one name", "a log's"],
 )
 def test_a_witness_that_is_none_stops_the_start(listed: str) -> None:
     with pytest.raises(SettingsError, match="LEDGER_WITNESSES"):

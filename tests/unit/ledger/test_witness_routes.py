@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_mesh.ledger import WitnessQuorum, open_key_file, parse_note, parse_receipt, verifier_key, verify_receipt
-from agent_mesh.ledger.azure_ledger import AzureLedger, AzurePatience
 from agent_mesh.ledger.cosigned import Anchor, CosignedStore
 from agent_mesh.platform.firestore import FirestoreClient
 from tests.conftest import HandClock
@@ -202,13 +201,13 @@ def test_cosignatures_of_a_tree_that_the_ledger_has_lost_are_found(witnessed: Wi
 def anchored(witnessed: Witnessed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Anchored]:
     """The same with an Azure Confidential Ledger."""
     azure = AnAzureLedger(tmp_path, pending=0)
-    ledger = AzureLedger(
-        azure.server.url, azure.server.url, "c", Credential(), str(azure.service_file), AzurePatience(5.0, 2.0, 0.01)
-    )
-    monkeypatch.setattr("agent_mesh.ledger.witness_routes.azure_ledger_from", lambda _settings: ledger)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(azure.service_file))
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Credential)
     place = Path(witnessed.audit.parts.settings.ledger_key_file).parent
     listed = json.dumps([each.model_dump() for each in witnessed.audit.parts.settings.ledger_witnesses])
-    audit = audit_in_hand(witnessed.audit.parts.database, place, witnessed.audit.clock, LEDGER_WITNESSES=listed)
+    named = {"AZURE_LEDGER_URL": azure.server.url, "AZURE_LEDGER_IDENTITY_URL": azure.server.url}
+    known = witnessed.audit
+    audit = audit_in_hand(known.parts.database, place, known.clock, LEDGER_WITNESSES=listed, **named)
     with azure.server:
         yield Anchored(audit, witnessed.witnesses, azure)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs import_time, cost, stages, dispatch, or the named."""
+"""`python -m benchmarks [NAME...] [--quick] [--json]`: runs those that are named, or all."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def _import_time(options: argparse.Namespace) -> object:
     return [each.as_json() for each in verdicts]
 
 
+def _relay(options: argparse.Namespace) -> object:
+    from benchmarks import relay, report
+
+    verdicts = relay.measure(relay.QUICK if options.quick else relay.FULL)
+    if not options.json:
+        report.show("The relay: ours, durable and on many instances, beside a bare one in memory", verdicts)
+    return [each.as_json() for each in verdicts]
+
+
 def _stages(options: argparse.Namespace) -> object:
     from benchmarks import stages
 
@@ -55,6 +64,7 @@ BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], object]]] = {
     "cost": _cost,
     "stages": _stages,
     "dispatch": _dispatch,
+    "relay": _relay,
 }
 
 

@@ -66,7 +66,15 @@ def main() -> None:
     counts = {stream.count for stream in streams}
     assert counts == {int(messages)}, f"streams have other numbers of messages: {sorted(counts)}"
     latencies.sort()
-    print(json.dumps({"p50_ms": latencies[len(latencies) // 2] / 1e6, "p99_ms": latencies[len(latencies) * 99 // 100] / 1e6, "ended_ns": time.monotonic_ns()}))
+    print(
+        json.dumps(
+            {
+                "p50_ms": latencies[len(latencies) // 2] / 1e6,
+                "p99_ms": latencies[len(latencies) * 99 // 100] / 1e6,
+                "ended_ns": time.monotonic_ns(),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

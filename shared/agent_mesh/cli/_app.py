@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from agent_mesh.cli import _dead_letters, _dispatch, _doctor, _environments, _follow, _login, _show, _steer, _token
+from agent_mesh.cli import (
+    _dead_letters,
+    _dispatch,
+    _doctor,
+    _environments,
+    _follow,
+    _login,
+    _relay,
+    _show,
+    _steer,
+    _token,
+)
 from agent_mesh.cli._failures import FAILED, USAGE, usage_problem
 from agent_mesh.version import VERSION
 
@@ -40,7 +51,7 @@ def _root(
     """Dispatch tasks to agents and see what becomes of them."""
 
 
-for _group in (_dispatch, _show, _follow, _steer, _dead_letters, _login, _environments, _token, _doctor):
+for _group in (_dispatch, _show, _follow, _steer, _dead_letters, _relay, _login, _environments, _token, _doctor):
     _group.register(app)
 
 

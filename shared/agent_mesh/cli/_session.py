@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent_mesh.client import LOCAL_STACK, GoogleTokens, MeshClient, Stack, Target, find_target
+from agent_mesh.client import (
+    LOCAL_STACK,
+    RELAY,
+    GoogleTokens,
+    MeshClient,
+    RelayClient,
+    Stack,
+    Target,
+    find_target,
+    role_url,
+)
 
 if TYPE_CHECKING:  # pydantic is there anyway, rich costs 40 ms that `--json` need not pay
     from pydantic import BaseModel
@@ -46,6 +56,14 @@ class Session:
         if target is None:
             return MeshClient.from_stack(email=self.identity, audience=self.audience)
         return MeshClient(target.url, audience=target.audience, tokens=GoogleTokens(target.account))
+
+    @cached_property
+    def relay(self) -> RelayClient:
+        """The client of the mesh's relay."""
+        target = self.target
+        if target is None:
+            return RelayClient.from_stack(email=self.identity)
+        return RelayClient(role_url(target.url, RELAY), tokens=GoogleTokens(target.account))
 
     @cached_property
     def stack(self) -> Stack:

@@ -31,15 +31,18 @@ from agent_mesh.client._errors import (
     TokenUnavailable,
     WaitTimedOut,
 )
+from agent_mesh.client._event_stream import ServerEvent, StreamTransport
+from agent_mesh.client._relay import RELAY, RelayClient, RelayGap, Watch
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
-from agent_mesh.client._target import Target, choose_target, find_target
+from agent_mesh.client._target import Target, choose_target, find_target, role_url
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
 from agent_mesh.client._transport import MockTransport, PooledTransport, Reply, Request, Transport
 
 __all__ = [
     "LOCAL_STACK",
     "ORCHESTRATOR",
+    "RELAY",
     "STACK_FILE",
     "AnswerUnreadable",
     "ConnectionFailed",
@@ -56,23 +59,29 @@ __all__ = [
     "MockTransport",
     "PooledTransport",
     "ProblemError",
+    "RelayClient",
+    "RelayGap",
     "Reply",
     "Request",
     "RequestInvalid",
+    "ServerEvent",
     "Stack",
     "StackBridge",
     "StackFunction",
     "StackIssuer",
     "StackNotFound",
     "StackUnreadable",
+    "StreamTransport",
     "Target",
     "TokenSource",
     "TokenUnavailable",
     "Transport",
     "WaitTimedOut",
+    "Watch",
     "batches",
     "choose_target",
     "dispatch_request",
     "environments_file",
     "find_target",
+    "role_url",
 ]

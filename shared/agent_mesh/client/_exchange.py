@@ -75,7 +75,7 @@ class Exchange:
 
 def _read(reply: Reply, call: Call, answer: type[Answer]) -> Answer:
     if reply.status >= _FIRST_REFUSAL:
-        raise ProblemError(_problem(reply, call), reply.status, retry_after_s=_retry_after(reply))
+        raise refusal(reply, call)
     try:
         return answer.model_validate_json(reply.body)
     except ValidationError as error:
@@ -84,6 +84,11 @@ def _read(reply: Reply, call: Call, answer: type[Answer]) -> Answer:
             f"{call.method} {call.path} was answered with {reply.status} and something that is no {answer.__name__} "
             f"({first['msg']}): is this address the orchestrator's, and of the same version?"
         ) from error
+
+
+def refusal(reply: Reply, call: Call) -> ProblemError:
+    """Return what an answer that is none says, as an error of the tree."""
+    return ProblemError(_problem(reply, call), reply.status, retry_after_s=_retry_after(reply))
 
 
 def _problem(reply: Reply, call: Call) -> Problem:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_mesh.client._environments import LOCAL_STACK, Environment, Environments
+from agent_mesh.client._errors import RequestInvalid
+from agent_mesh.contracts.problems import FieldFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Target:
     def of(cls, environment: Environment) -> Target:
         """Return where an environment leads."""
         return cls(environment.url, environment.audience or environment.url, environment.act_as)
+
+
+_ORCHESTRATOR = "orchestrator"
 
 
 class Choice(NamedTuple):
@@ -56,6 +61,18 @@ def choose_target(
 
 def _variable(name: str) -> str | None:
     return os.environ.get(name) or None
+
+
+def role_url(orchestrator_url: str, role: str) -> str:
+    """Return the address of another role of the mesh: functions are named alike, ending in the role.
+
+    Raises `RequestInvalid` where the orchestrator's address does not name it.
+    """
+    before, found, after = orchestrator_url.rpartition(_ORCHESTRATOR)
+    if not found:
+        fault = f"does not name the {_ORCHESTRATOR}, so that nobody knows where the {role} of this mesh is"
+        raise RequestInvalid([FieldFault(field="url", message=fault)])
+    return before + role.replace("_", "-") + after
 
 
 def find_target(

@@ -32,8 +32,7 @@ def test_a_reader_that_closes_is_noticed_at_once(
     heard = threading.Event()
     connection = Connection(pair[0], heard.set)
     watched.add(connection)
-    assert not heard.wait(0.1)
-    assert not connection.closed_by_reader
+    assert [heard.wait(0.1), connection.closed_by_reader] == [False, False]
     pair[1].close()
     assert heard.wait(10)
     assert connection.closed_by_reader

@@ -119,7 +119,13 @@ def test_a_killed_instance_leaves_its_readers_nothing_to_miss(relay: Relay) -> N
     topic = f"t{uuid.uuid4().hex}"
     seen: list[int] = []
     last = ""
-    publishing = threading.Thread(target=lambda: [insist(relay, topic, n, f"k{n}") for n in range(60)])
+
+    def publish() -> None:
+        for number in range(60):
+            insist(relay, topic, number, f"k{number}")
+            time.sleep(0.1)  # slow enough that no restart misses more than the history replays
+
+    publishing = threading.Thread(target=publish)
     publishing.start()
     for _ in range(3):
         with relay.read(topic, role=OTHER, last=last) as reader:

@@ -31,7 +31,8 @@ def publish(
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same one publishes once.")] = None,
 ) -> None:
     """Publish a message on a topic."""
-    answer = session.relay.publish(topic, _object(file), idempotency_key=key)
+    payload = _object(file)
+    answer = session.relay.publish(topic, payload, idempotency_key=key)
     session.answer(answer, f"Published as {answer.event_id}.")
 
 

@@ -23,8 +23,8 @@ from agent_mesh.contracts.relay import (
 )
 from agent_mesh.contracts.values import canonical_json
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, Access, Content, FunctionApp, current_identity
+from agent_mesh.platform.client_socket import Finished, socket_of
 from agent_mesh.platform.function_parts import FunctionParts
-from agent_mesh.platform.websocket import Finished, WebSocket, socket_of
 from agent_mesh.relay.arrival import publish_event
 from agent_mesh.relay.doors import allow_origins, by_ticket
 from agent_mesh.relay.instance import LiveStream, RelayInstance
@@ -33,7 +33,6 @@ from agent_mesh.relay.permissions import Action
 from agent_mesh.relay.sse import CONTENT_TYPE, ChunkWriter, EventBlocks
 from agent_mesh.relay.tickets import LIFETIME, Ticket
 from agent_mesh.relay.topics import checked_topic, parse_patterns
-from agent_mesh.relay.ws import serve
 
 _DESCRIPTION: Final = (
     "Live messages by topic: stored, fanned out over all instances, resumed without a gap or a repeat. "
@@ -123,6 +122,9 @@ def _stream_routes(app: FunctionApp, instance: RelayInstance, callers: Access) -
 
     @app.websocket("/ws", access=access)
     def websocket() -> Finished:
+        from agent_mesh.platform.websocket import WebSocket  # wsproto: only who opens one pays for it
+        from agent_mesh.relay.ws import serve
+
         query = _stream_query(flask.request)
         stream = _opened(instance, query, websocket=True)
         try:

@@ -92,7 +92,7 @@ def _latency(load: Load, pairs: Sequence[tuple[Measured, Measured]], allowed_ms:
     """Judge how much longer ours takes, counted in commits and publishes: at most one."""
     longer = [(ours.p50_ms - peer.p50_ms) / allowed_ms for ours, peer in pairs]
     return Verdict(
-        name=f"publish to receive, p50, {load.subscribers} subscribers: longer, in (commit + publish)",
+        name=f"p50 at {load.subscribers}",
         ours=round(median(ours.p50_ms for ours, _ in pairs), 2),
         floor=round(median(peer.p50_ms for _, peer in pairs), 2),
         unit="ms",
@@ -107,7 +107,7 @@ def _latency(load: Load, pairs: Sequence[tuple[Measured, Measured]], allowed_ms:
 def _throughput(pairs: Sequence[tuple[Measured, Measured]]) -> Verdict:
     rates = [ours.deliveries_s for ours, _ in pairs]
     return Verdict(
-        name="deliveries a second, 500 subscribers (ratio: ours to 18,000)",
+        name="deliveries at 500",
         ours=round(median(rates)),
         floor=round(median(peer.deliveries_s for _, peer in pairs)),
         unit="/s",

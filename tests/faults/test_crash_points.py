@@ -51,9 +51,6 @@ WAYS: dict[Story, tuple[str, ...]] = {
 }
 """Every story with the points that it passes."""
 
-_UNTOLD = {(stories.over_http, "result.settled"), (stories.expired, "result.settled")}
-"""Nobody repeats what died between settling a task and publishing its event: that event may be lost, the state not."""
-
 _RUNS_AGAIN = {"agent.handled"}
 """The handler is done and nobody knows it: no system can tell, so it runs again, under the same run id."""
 
@@ -94,9 +91,6 @@ def test_a_crash_changes_nothing_in_the_end(
     case, ending = story(mesh, lambda: mesh.arm(point))
     assert mesh.disarm(), f"{story.__name__} never came by {point}"
     ending = _anonymous(ending, case)
-    if (story, point) in _UNTOLD:
-        assert ending.told <= 1
-        ending = replace(ending, told=expected.told)
     assert ending == expected
     used, accounted = mesh.charged()
     assert used == accounted, "a reservation leaked or a charge was made twice"

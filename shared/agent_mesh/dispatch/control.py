@@ -129,7 +129,7 @@ class TaskControl:
         arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
         applied = self._parts.results.arrive(task.task_id, arrival, known=task)
         if applied and applied.ignored:  # an earlier delivery may have died before the event was out
-            self._parts.results.tell(applied.task)
+            self._parts.results.tell_now(applied.task)
         if run.outcome.status is RunStatus.DEAD:
             error = run.outcome.error
             self._parts.dead_letters.keep_task(

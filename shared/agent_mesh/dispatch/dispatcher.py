@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from agent_mesh.agents.control import AgentControls
@@ -168,7 +168,7 @@ class Dispatcher:
     def _run_over_http(self, task: TaskRecord, address: AgentAddress) -> TaskRecord:
         parts = self._parts
         try:
-            arrival = replace(parts.runner.run(task, address, parts.clock.now()), message_follows=True)
+            arrival = parts.runner.run(task, address, parts.clock.now())
         except RunElsewhere:
             return self._wait(task)
         except AgentUnreachable as error:

@@ -101,7 +101,7 @@ class HttpRunner:
                 outcome = Outcome(
                     run.status, text if run.status is RunStatus.SUCCEEDED else None, run.error, run.cost_cents
                 )
-                return Arrival(outcome, max(run.attempt, task.attempt))
+                return Arrival(outcome, max(run.attempt, task.attempt), message_follows=True)
             problem = Problem.model_validate(json.loads(answer.body))
         except (ValidationError, ValueError, RecursionError) as error:
             message = f"Agent {task.agent} answered {answer.status} with a body that is not the contract's."

@@ -62,16 +62,25 @@ class TaskRecord:
         return len(self.payload_json.encode())
 
     def finished(
-        self, status: TaskStatus, now: float, error: TaskFault | None = None, callback_in_s: float = 0.0
+        self,
+        status: TaskStatus,
+        now: float,
+        error: TaskFault | None = None,
+        grace_s: float = 0.0,
+        *,
+        look_again: bool = False,
     ) -> TaskRecord:
-        """Return the task in a terminal state without a result; the sweep makes its callback after these seconds."""
+        """Return the task in a terminal state without a result.
+
+        After `grace_s` seconds the sweep makes its callback; with `look_again` it looks at it in any case.
+        """
         return replace(
             self,
             status=status,
             error=error,
             finished_at=moment(now),
             updated_at=moment(now),
-            due_at=moment(now + callback_in_s) if self.callback_pending else None,
+            due_at=moment(now + grace_s) if self.callback_pending or look_again else None,
         )
 
     def to_document(self) -> dict[str, object]:

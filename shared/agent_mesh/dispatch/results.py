@@ -61,8 +61,9 @@ class Results:
         if applied is None:
             log("a result of a task that is not here", task=task_id)
             return
-        if applied.ignored and (envelope.delivery_attempt or 1) >= _REDELIVERED:
-            self.tell(applied.task)
+        redelivered = (envelope.delivery_attempt or 1) >= _REDELIVERED
+        if not applied.ignored or redelivered or applied.task.mode is Mode.HTTP:
+            self.tell_now(applied.task)
         first = applied.task.callback is not None and applied.task.callback.attempts == 0
         self.call_back(applied.task, at_once=first)
 
@@ -74,9 +75,14 @@ class Results:
             # Over HTTP the answer has settled the task, and every result message comes after it.
             level = logging.DEBUG if applied.task.mode is Mode.HTTP else logging.INFO
             log("an outcome changes nothing", level=level, task=task_id, reason=applied.ignored)
-        elif applied:
+        elif applied and not arrival.message_follows:
             self.tell(applied.task)
         return applied
+
+    def tell_now(self, task: TaskRecord) -> None:
+        """Publish the event of a task's present state; raise `Unavailable` if it cannot be, to be called again."""
+        self.tell(task)
+        self._events.publish_or_fail()
 
     def tell(self, task: TaskRecord) -> None:
         """Gather the event of a task's present state."""

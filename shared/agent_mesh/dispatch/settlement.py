@@ -16,7 +16,11 @@ TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
 }
 """What may follow each stored state. `delivered` and `running` are derived from the run and never stored."""
 
-_CALLBACK_GRACE_S: Final = 30.0
+_GRACE_S: Final = 30.0
+"""So many seconds the sweep leaves the callback to whoever takes the result message."""
+
+_LOOK_AGAIN_S: Final = 2.0
+"""So many seconds whoever settled a task has for telling its event, before the sweep does."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Arrival:
     outcome: Outcome
     attempt: int
     message_follows: bool = False
-    """A result message brings it or will bring it: the call that takes that makes the callback, else the sweep does."""
+    """A result message brings it or will bring it: the call that takes that tells the event and makes the callback."""
+    nobody_repeats: bool = False
+    """Whoever brings it comes only once. The sweep looks at the task again, for its event may not have gone out."""
 
 
 def ignored_because(task: TaskRecord, arrival: Arrival) -> str | None:
@@ -50,6 +56,7 @@ def settled(task: TaskRecord, arrival: Arrival, now: float) -> TaskRecord:
     if outcome.status is RunStatus.SUCCEEDED and task.ttl <= now:
         status, result = TaskStatus.EXPIRED, None
         error = TaskFault(code="ttl_expired", detail=f"The result arrived {now - task.ttl:.3f} s after the ttl.")
-    done = task.finished(status, now, error, callback_in_s=_CALLBACK_GRACE_S if arrival.message_follows else 0.0)
+    grace_s = _LOOK_AGAIN_S if arrival.nobody_repeats else _GRACE_S if arrival.message_follows else 0.0
+    done = task.finished(status, now, error, grace_s, look_again=arrival.nobody_repeats)
     cost = min(outcome.cost_cents, task.reservation.cents if task.reservation else 0)
     return replace(done, result_json=result, cost_cents=cost, attempt=max(task.attempt, arrival.attempt))

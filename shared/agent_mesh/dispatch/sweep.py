@@ -98,8 +98,7 @@ class Sweep:
         if refusal is not None:
             return self._end(task, refusal, "rejected")
         if move.step is Step.CALL_BACK:
-            if not self._parts.results.call_back(task):
-                self._parts.tasks.change(task, due_at=None)
+            self._finish_telling(task)
         elif move.step is Step.POSTPONE:
             self._postpone(task, move.until)
         elif move.step is Step.REPUBLISH:
@@ -116,6 +115,7 @@ class Sweep:
             self._parts.runs.park(task.run)
             self._postpone(task, min(move.until, task.ttl))  # what was known of the pause may be old
             return Step.POSTPONE.value
+        self._parts.results.tell(task)  # whoever accepted it may have died before the event was out
         changed = self._parts.tasks.change(task, attempt=move.attempt, due_at=moment(min(move.until, task.ttl)))
         self._parts.publisher.publish([changed])
         crash_point("sweep.republished")
@@ -136,8 +136,15 @@ class Sweep:
         if run.outcome.status is RunStatus.DEAD and run.outcome.error:  # first: an ended task is not looked at again
             error = run.outcome.error
             self._parts.dead_letters.keep_task(task, error.code, error.detail, run.attempt)
-        arrival = Arrival(run.outcome, max(run.attempt, task.attempt))
+        arrival = Arrival(run.outcome, max(run.attempt, task.attempt), nobody_repeats=True)
         self._parts.results.arrive(task.task_id, arrival, known=task)
+
+    def _finish_telling(self, task: TaskRecord) -> None:
+        """Make the callback of a task that has ended; before the first, tell its event once more."""
+        if task.callback is None or task.callback.attempts == 0:
+            self._parts.results.tell_now(task)
+        if not self._parts.results.call_back(task):
+            self._parts.tasks.change(task, due_at=None)
 
     def _postpone(self, task: TaskRecord, until: float) -> None:
         self._parts.tasks.change(task, due_at=moment(until))

@@ -80,8 +80,9 @@ Topic `events` carries [CloudEvents 1.0](https://github.com/cloudevents/spec/blo
 JSON, one a message. The message's attributes repeat `type`, `subject` and `traceparent`, so that a subscription can
 filter on them. All events of one call are published together when the call ends.
 
-Events tell, they do not decide: the state is in Firestore. An event may come twice (its `id` is then the same) or,
-if a process dies at the wrong moment, not at all. They hold no payload and no result. `delivered` and `running` are
+Events tell, they do not decide: the state is in Firestore. An event may come twice (its `id` is then the same). The
+end of a task is told at least once, whatever dies in between; another event may be lost if a process dies between its
+commit and its publish. They hold no payload and no result. `delivered` and `running` are
 derived from the run's claim and have no event.
 """
 

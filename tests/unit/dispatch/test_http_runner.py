@@ -176,7 +176,7 @@ def run(runner: HttpRunner, light: LightAgent) -> Callable[[], Arrival]:
 
 
 def test_an_answer_is_an_outcome(run: Callable[[], Arrival]) -> None:
-    assert run() == Arrival(Outcome(RunStatus.SUCCEEDED, '{"a":[1.1,null]}', None, 5), 3)
+    assert run() == Arrival(Outcome(RunStatus.SUCCEEDED, '{"a":[1.1,null]}', None, 5), 3, message_follows=True)
 
 
 def test_the_agent_is_asked_with_our_token_for_what_the_task_says(
@@ -218,7 +218,7 @@ def test_a_run_that_did_not_succeed_has_its_reason_and_no_result(
     fault = {"code": "closed", "detail": "not today"}
     light.answers(reply(200, {"status": status, "result": "half", "costCents": 2, "error": fault, "attempt": 1}))
     outcome = Outcome(kept, None, TaskFault(code="closed", detail="not today"), 2)
-    assert run() == Arrival(outcome, 3)
+    assert run() == Arrival(outcome, 3, message_follows=True)
 
 
 def test_an_agent_that_counts_more_attempts_is_believed(run: Callable[[], Arrival], light: LightAgent) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -169,6 +170,27 @@ def test_half_of_500_readers_vanish_and_come_back_and_miss_nothing_and_see_nothi
         thread.join(120)
     never_reads.connection.close()
     assert [numbers for numbers in seen if numbers != list(range(count))] == []
+
+
+def test_a_reader_that_never_reads_is_dropped_with_a_reason_and_slows_nobody(relay: Relay) -> None:
+    topic = f"t{uuid.uuid4().hex}"
+    large = {"text": "x" * 200_000}
+    never_reads = relay.open("/subscribe", {"topic": topic})
+    taken: list[float] = []
+    for _ in range(80):
+        began = time.monotonic()
+        assert relay.publish(topic, large).status == 200
+        taken.append(time.monotonic() - began)
+    eventually(lambda: relay.get(f"/presence?topic={topic}").json["count"] == 0)
+    assert max(taken) < 5, "publishing waited for a reader"
+    rest = b""
+    try:
+        while piece := never_reads.response.read1(1_000_000):
+            rest = (rest + piece)[-200:]
+    except (HTTPException, OSError):  # it was cut off before it began to read again
+        rest = b"cut off"
+    never_reads.connection.close()
+    assert b'{"reason":"slow"}' in rest or rest == b"cut off"
 
 
 def opened(relay: Relay, topic: str, last: str) -> Reader:

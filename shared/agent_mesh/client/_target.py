@@ -66,13 +66,16 @@ def _variable(name: str) -> str | None:
 def role_url(orchestrator_url: str, role: str) -> str:
     """Return the address of another role of the mesh: functions are named alike, ending in the role.
 
-    Raises `RequestInvalid` where the orchestrator's address does not name it.
+    An address that names this role already is its own. Raises `RequestInvalid` where it names neither.
     """
+    named = role.replace("_", "-")
     before, found, after = orchestrator_url.rpartition(_ORCHESTRATOR)
+    if not found and named in orchestrator_url:
+        return orchestrator_url
     if not found:
         fault = f"does not name the {_ORCHESTRATOR}, so that nobody knows where the {role} of this mesh is"
         raise RequestInvalid([FieldFault(field="url", message=fault)])
-    return before + role.replace("_", "-") + after
+    return before + named + after
 
 
 def find_target(

@@ -143,6 +143,7 @@ def test_a_watch_loses_patience_with_a_relay_that_stays_away() -> None:
     [
         ("https://r-p.cloudfunctions.net/mesh-dev-orchestrator", "https://r-p.cloudfunctions.net/mesh-dev-relay"),
         ("https://mesh-dev-orchestrator-123.r.run.app", "https://mesh-dev-relay-123.r.run.app"),
+        ("https://mesh-dev-relay-123.r.run.app", "https://mesh-dev-relay-123.r.run.app"),
     ],
 )
 def test_the_relays_address_follows_from_the_orchestrators(orchestrator: str, relay: str) -> None:

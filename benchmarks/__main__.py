@@ -41,6 +41,17 @@ def _import_time(options: argparse.Namespace) -> object:
     return [each.as_json() for each in verdicts]
 
 
+def _relay(options: argparse.Namespace) -> object:
+    from benchmarks import relay, report
+
+    verdicts = relay.measure(relay.QUICK if options.quick else relay.FULL)
+    if not options.json:
+        report.show(
+            "Relay, ours and in memory; ratio: how many (commit + publish) longer, and deliveries to 18,000", verdicts
+        )
+    return [each.as_json() for each in verdicts]
+
+
 def _stages(options: argparse.Namespace) -> object:
     from benchmarks import stages
 
@@ -75,6 +86,7 @@ BENCHMARKS: Final[dict[str, Callable[[argparse.Namespace], object]]] = {
     "policy": _policy,
     "dispatch": _dispatch,
     "ledger": _ledger,
+    "relay": _relay,
 }
 
 

@@ -33,11 +33,13 @@ def main() -> None:
     """Read until every stream has all messages."""
     host, port, path, authorization, subscribers, messages = sys.argv[1:]
     selector = selectors.DefaultSelector()
-    streams = [Stream(socket.create_connection((host, int(port)))) for _ in range(int(subscribers))]
-    for stream in streams:
-        head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {authorization}\r\n\r\n"
-        stream.connection.sendall(head.encode())
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: {authorization}\r\n\r\n"
+    streams: list[Stream] = []
+    for _ in range(int(subscribers)):
+        stream = Stream(socket.create_connection((host, int(port))))
+        stream.connection.sendall(head.encode())  # at once: a server closes connections that say nothing
         selector.register(stream.connection, selectors.EVENT_READ, stream)
+        streams.append(stream)
     latencies: list[int] = []
     waiting, unfinished = len(streams), len(streams)
     deadline = time.monotonic() + _SLOWEST_SECONDS

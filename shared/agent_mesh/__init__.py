@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from agent_mesh.agents.handlers import Priced
     from agent_mesh.agents.held_run import Run
     from agent_mesh.agents.sdk import Agent
-    from agent_mesh.client import MeshClient
+    from agent_mesh.client import MeshClient, RelayClient
 
 __all__ = [
     "Agent",
     "AgentError",
     "MeshClient",
     "Priced",
+    "RelayClient",
     "RetryableError",
     "Run",
     "RunCancelled",
@@ -36,6 +37,7 @@ _HOMES = {
     "AgentError": "agent_mesh.agents.errors",
     "MeshClient": "agent_mesh.client",
     "Priced": "agent_mesh.agents.handlers",
+    "RelayClient": "agent_mesh.client",
     "RetryableError": "agent_mesh.agents.errors",
     "Run": "agent_mesh.agents.held_run",
     "RunCancelled": "agent_mesh.agents.errors",

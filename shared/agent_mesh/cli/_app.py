@@ -18,6 +18,7 @@ from agent_mesh.cli import (
     _ledger,
     _login,
     _policy,
+    _relay,
     _show,
     _steer,
     _token,
@@ -53,7 +54,7 @@ def _root(
     """Dispatch tasks to agents and see what becomes of them."""
 
 
-_WORK = (_dispatch, _show, _follow, _steer, _dead_letters, _intent, _policy, _ledger)
+_WORK = (_dispatch, _show, _follow, _steer, _dead_letters, _relay, _intent, _policy, _ledger)
 for _group in (*_WORK, _login, _environments, _token, _doctor):
     _group.register(app)
 

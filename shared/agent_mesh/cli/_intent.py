@@ -9,22 +9,15 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 
 from agent_mesh.cli._command import add_command
 from agent_mesh.cli._input import read_text, wrong
-from agent_mesh.cli._roles import client_of
 from agent_mesh.cli._session import Session
-from agent_mesh.client import RequestInvalid, RoleClient
+from agent_mesh.client import RelayClient, RequestInvalid
 from agent_mesh.contracts.policy import AccessIntent
 from agent_mesh.contracts.problems import FieldFault
 from agent_mesh.platform.ids import random_id
 
-ROLE: Final = "relay"
 TOPIC: Final = "access.intent"
 _JSON: Final = TypeAdapter(JsonValue)
 _SHOWN_FAULTS: Final = 10
-
-
-class _Message(BaseModel):
-    topic: str
-    payload: dict[str, JsonValue]
 
 
 class PublishedIntent(BaseModel):
@@ -34,10 +27,6 @@ class PublishedIntent(BaseModel):
 
     tx_id: str
     event_id: str
-
-
-class _Published(BaseModel):
-    event_id: str | int
 
 
 class PublishedIntents(BaseModel):
@@ -66,8 +55,7 @@ def publish(
 ) -> None:
     """Publish intents on the relay's topic access.intent; policy decides them without being asked."""
     intents = read_intents(read_text(file, "FILE"))
-    client = client_of(session, ROLE)
-    published = PublishedIntents(published=[_publish(client, intent) for intent in intents])
+    published = PublishedIntents(published=[_publish(session.relay, intent) for intent in intents])
     session.answer(published, *(f"{one.tx_id}  event {one.event_id}" for one in published.published))
     session.say(f"{len(intents)} published.")
 
@@ -103,6 +91,6 @@ def _values(text: str) -> list[JsonValue]:
     return whole if isinstance(whole, list) else [whole]
 
 
-def _publish(client: RoleClient, intent: AccessIntent) -> PublishedIntent:
-    message = _Message(topic=TOPIC, payload=intent.model_dump(mode="json"))
-    return PublishedIntent(tx_id=str(intent.tx_id), event_id=str(client.post("/publish", _Published, message).event_id))
+def _publish(relay: RelayClient, intent: AccessIntent) -> PublishedIntent:
+    answer = relay.publish(TOPIC, intent.model_dump(mode="json"))
+    return PublishedIntent(tx_id=str(intent.tx_id), event_id=answer.event_id)

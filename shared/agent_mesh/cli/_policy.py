@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent_mesh.cli._command import add_command
 from agent_mesh.cli._failures import FAILED
 from agent_mesh.cli._input import read_text, wrong
-from agent_mesh.cli._roles import client_of
 from agent_mesh.cli._session import Session
 from agent_mesh.client import RequestInvalid, RoleClient
 from agent_mesh.contracts.policy import AccessIntent, ExplainAnswer, PolicyChange, PolicyState, PolicyVersion
@@ -60,19 +59,19 @@ def register(app: typer.Typer) -> None:
 
 def list_versions(session: Session) -> None:
     """Show which version is in force, and which there are."""
-    _show(session, client_of(session, ROLE).get("/policies", PolicyState))
+    _show(session, session.policy.get("/policies", PolicyState))
 
 
 def push(session: Session, folder: _Folder) -> None:
     """Upload a bundle; the mesh takes it if its tests pass there. It decides nothing yet."""
-    version = client_of(session, ROLE).post("/policies", PolicyVersion, _read(folder))
+    version = session.policy.post("/policies", PolicyVersion, _read(folder))
     session.answer(version, f"{version.version}  release {version.release}, {version.tests} tests passed")
     session.say(f"Compare it with what is in force: agent-mesh policy shadow {_short(version.version)}")
 
 
 def shadow(session: Session, version: _Version, *, revision: _Revision = None) -> None:
     """Compare a version with the one in force, on what is really asked and without effect."""
-    client = client_of(session, ROLE)
+    client = session.policy
     path = f"/policies/{_resolved(client, version)}/shadow"
     _show(session, client.post(path, PolicyState, PolicyChange(revision=revision)))
     session.say("Differences are events: mesh.policy.differs.")
@@ -80,12 +79,12 @@ def shadow(session: Session, version: _Version, *, revision: _Revision = None) -
 
 def unshadow(session: Session, *, revision: _Revision = None) -> None:
     """Compare no version any more."""
-    _show(session, client_of(session, ROLE).post("/policies/unshadow", PolicyState, PolicyChange(revision=revision)))
+    _show(session, session.policy.post("/policies/unshadow", PolicyState, PolicyChange(revision=revision)))
 
 
 def activate(session: Session, version: _Version, *, revision: _Revision = None) -> None:
     """Bring a version into force."""
-    client = client_of(session, ROLE)
+    client = session.policy
     path = f"/policies/{_resolved(client, version)}/activate"
     _show(session, client.post(path, PolicyState, PolicyChange(revision=revision)))
     session.say("Every instance decides by it within MESH_POLICY_STALENESS_SECONDS. Back: agent-mesh policy rollback")
@@ -93,7 +92,7 @@ def activate(session: Session, version: _Version, *, revision: _Revision = None)
 
 def rollback(session: Session, *, revision: _Revision = None) -> None:
     """Bring the version before the last activation into force again."""
-    _show(session, client_of(session, ROLE).post("/policies/rollback", PolicyState, PolicyChange(revision=revision)))
+    _show(session, session.policy.post("/policies/rollback", PolicyState, PolicyChange(revision=revision)))
 
 
 def explain(
@@ -107,7 +106,7 @@ def explain(
         intent = AccessIntent.model_validate_json(read_text(file, "FILE"))
     except ValidationError as error:
         raise RequestInvalid.of(error) from error
-    answer = client_of(session, ROLE).post("/evaluate/explain", ExplainAnswer, intent)
+    answer = session.policy.post("/evaluate/explain", ExplainAnswer, intent)
     session.answer(answer, *explained(answer))
 
 

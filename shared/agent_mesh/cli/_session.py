@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent_mesh.client import (
     AUDIT,
     LOCAL_STACK,
+    POLICY,
+    RELAY,
     AuditClient,
     GoogleTokens,
     MeshClient,
+    RelayClient,
+    RoleClient,
     Stack,
     Target,
+    TokenSource,
     find_target,
     function_target,
 )
@@ -28,6 +33,12 @@ if TYPE_CHECKING:  # pydantic is there anyway, rich costs 40 ms that `--json` ne
 
 _WIDTH_OF_A_PIPE = 200
 _COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)(?:ledger )?[a-z][a-z-]*")
+
+
+class _Address(NamedTuple):
+    url: str
+    audience: str
+    tokens: TokenSource
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,29 @@ class Session:
 
     @cached_property
     def audit(self) -> AuditClient:
-        """The client of the ledger that is meant: `--url` and AGENT_MESH_URL are the audit function's here."""
+        """The client of the ledger that is meant."""
+        address = self._address(AUDIT)
+        return AuditClient(address.url, audience=address.audience, tokens=address.tokens)
+
+    @cached_property
+    def relay(self) -> RelayClient:
+        """The client of the relay that is meant."""
+        address = self._address(RELAY)
+        return RelayClient(address.url, audience=address.audience, tokens=address.tokens)
+
+    @cached_property
+    def policy(self) -> RoleClient:
+        """The client of the policy function that is meant."""
+        address = self._address(POLICY)
+        return RoleClient(address.url, audience=address.audience, tokens=address.tokens)
+
+    def _address(self, role: str) -> _Address:
+        """Where a function is that is not the orchestrator: `--url` and AGENT_MESH_URL are its own then."""
         if self.environment in {None, LOCAL_STACK} and self.url is None:
-            function = self.stack.function(AUDIT)
-            audience = self.audience or function.audience
-            return AuditClient(function.url, audience=audience, tokens=self.stack.tokens(self.identity))
-        target = function_target(AUDIT, self.environment, url=self.url, audience=self.audience, account=self.identity)
-        return AuditClient(target.url, audience=target.audience, tokens=GoogleTokens(target.account))
+            function = self.stack.function(role)
+            return _Address(function.url, self.audience or function.audience, self.stack.tokens(self.identity))
+        target = function_target(role, self.environment, url=self.url, audience=self.audience, account=self.identity)
+        return _Address(target.url, target.audience, GoogleTokens(target.account))
 
     @cached_property
     def stack(self) -> Stack:

@@ -32,8 +32,10 @@ from agent_mesh.client._errors import (
     TokenUnavailable,
     WaitTimedOut,
 )
+from agent_mesh.client._event_stream import ServerEvent, StreamTransport
+from agent_mesh.client._relay import RELAY, RelayClient, RelayGap, Watch
 from agent_mesh.client._requests import DispatchOptions, batches, dispatch_request
-from agent_mesh.client._role import RoleClient
+from agent_mesh.client._role import POLICY, RoleClient
 from agent_mesh.client._stack import STACK_FILE, Stack, StackBridge, StackFunction, StackIssuer
 from agent_mesh.client._target import Target, choose_target, find_target, function_target
 from agent_mesh.client._tokens import GoogleTokens, LocalTokens, TokenSource
@@ -43,6 +45,8 @@ __all__ = [
     "AUDIT",
     "LOCAL_STACK",
     "ORCHESTRATOR",
+    "POLICY",
+    "RELAY",
     "STACK_FILE",
     "AnswerUnreadable",
     "AuditClient",
@@ -60,21 +64,26 @@ __all__ = [
     "MockTransport",
     "PooledTransport",
     "ProblemError",
+    "RelayClient",
+    "RelayGap",
     "Reply",
     "Request",
     "RequestInvalid",
     "RoleClient",
+    "ServerEvent",
     "Stack",
     "StackBridge",
     "StackFunction",
     "StackIssuer",
     "StackNotFound",
     "StackUnreadable",
+    "StreamTransport",
     "Target",
     "TokenSource",
     "TokenUnavailable",
     "Transport",
     "WaitTimedOut",
+    "Watch",
     "batches",
     "choose_target",
     "dispatch_request",

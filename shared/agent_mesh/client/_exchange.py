@@ -83,7 +83,7 @@ class Exchange:
 
 def _accepted(reply: Reply, call: Call) -> Reply:
     if reply.status >= _FIRST_REFUSAL:
-        raise ProblemError(_problem(reply, call), reply.status, retry_after_s=_retry_after(reply))
+        raise refusal(reply, call)
     return reply
 
 
@@ -96,6 +96,11 @@ def _read(reply: Reply, call: Call, answer: type[Answer]) -> Answer:
             f"{call.method} {call.path} was answered with {reply.status} and something that is no {answer.__name__} "
             f"({first['msg']}): is this address that of the function that is meant, and of the same version?"
         ) from error
+
+
+def refusal(reply: Reply, call: Call) -> ProblemError:
+    """Return what an answer that is none says, as an error of the tree."""
+    return ProblemError(_problem(reply, call), reply.status, retry_after_s=_retry_after(reply))
 
 
 def _problem(reply: Reply, call: Call) -> Problem:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Self, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
 from agent_mesh.client._errors import RequestInvalid
 from agent_mesh.client._exchange import Call, Exchange, clean_base_url
-from agent_mesh.client._stack import Stack
 from agent_mesh.client._tokens import TokenSource
 from agent_mesh.client._transport import PooledTransport, Transport
 from agent_mesh.contracts.problems import FieldFault
 
+POLICY: Final = "policy"
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -38,14 +38,6 @@ class RoleClient:
         except ValueError as error:
             raise RequestInvalid([FieldFault(field="base_url", message=str(error))]) from error
         self._exchange = Exchange(url, audience or url, tokens, transport or PooledTransport(), timeout_s, time)
-
-    @classmethod
-    def from_stack(cls, role: str, stack: Stack, *, email: str | None = None, audience: str | None = None) -> Self:
-        """Speak to a function of the local stack; raise `StackUnreadable` if it runs none of that role."""
-        function = stack.function(role)
-        transport = PooledTransport()
-        tokens = stack.tokens(email, transport)
-        return cls(function.url, audience=audience or function.audience, tokens=tokens, transport=transport)
 
     def get(self, path: str, answer: type[Answer], **query: str | int | None) -> Answer:
         """Return the answer to a GET as a model."""

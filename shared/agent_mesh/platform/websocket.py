@@ -8,17 +8,15 @@ itself is wsproto's.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
-from wsgiref.types import StartResponse, WSGIEnvironment
+from typing import Final
 
-import flask
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from agent_mesh.contracts.problems import MalformedRequest
+from agent_mesh.platform.client_socket import Environ, socket_of
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -28,14 +26,6 @@ TRY_AGAIN_LATER: Final = 1013
 
 _READ_BYTES: Final = 16 * 1024
 _HTTP_HEADER: Final = "HTTP_"
-_SOCKETS: Final = ("gunicorn.socket", "werkzeug.socket")
-
-Environ: TypeAlias = dict[str, Any]
-
-
-def socket_of(environ: Environ) -> socket.socket | None:
-    """Return the client's socket, where the server shows it."""
-    return next((environ[name] for name in _SOCKETS if name in environ), None)
 
 
 class WebSocket:
@@ -107,18 +97,6 @@ class WebSocket:
                 return
             elif isinstance(event, Pong):
                 continue
-
-
-class Finished(flask.Response):
-    """What a view returns after its WebSocket has closed: nothing may be written any more.
-
-    gunicorn takes `StopIteration` for the end of a connection; Werkzeug's own server wants an answer to discard.
-    """
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "gunicorn.socket" in environ:
-            raise StopIteration
-        return super().__call__(environ, start_response)
 
 
 def _headers(environ: Environ) -> list[tuple[bytes, bytes]]:

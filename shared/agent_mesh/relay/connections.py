@@ -91,14 +91,21 @@ class Connections:
     def _watch(self, selector: selectors.BaseSelector) -> None:
         told = False
         while self._any_open(selector):
-            for key, _ in selector.select(_ROUND_SECONDS):
-                with self._lock:
-                    self._forget(key.data)
-                key.data.readable()
-            self._cut_off_stuck()
-            if not told and server_is_stopping():
-                told = True
-                self._stopping()
+            try:
+                self._one_round(selector)
+                if not told and server_is_stopping():
+                    told = True
+                    self._stopping()
+            except Exception as error:  # noqa: BLE001 - every stream depends on this thread: it goes on
+                log("defect while connections were watched", level=40, failed=True, kind=type(error).__name__)
+                time.sleep(_ROUND_SECONDS)
+
+    def _one_round(self, selector: selectors.BaseSelector) -> None:
+        for key, _ in selector.select(_ROUND_SECONDS):
+            with self._lock:
+                self._forget(key.data)
+            key.data.readable()
+        self._cut_off_stuck()
 
     def _any_open(self, selector: selectors.BaseSelector) -> bool:
         with self._lock:

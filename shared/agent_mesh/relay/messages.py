@@ -40,6 +40,11 @@ def next_number(previous: int, unix_seconds: float) -> int:
     return max(previous + 1, number_at(unix_seconds))
 
 
+def chunk_of(content: bytes) -> bytes:
+    """Return bytes as one chunk of HTTP/1.1 (RFC 9112 section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
 @dataclass(frozen=True)
 class Draft:
     """What somebody wants to publish. The same `key` on the same topic is published once."""
@@ -62,7 +67,7 @@ class Message:
     previous: int
     payload: str
 
-    @property
+    @cached_property
     def message_id(self) -> str:
         """What `Last-Event-ID` brings back for a stream of this one topic."""
         return id_of(self.number)
@@ -82,6 +87,11 @@ class Message:
     def event(self) -> bytes:
         """`block` behind the line with the message's id, as every stream over this one topic has it."""
         return b"id: " + self.message_id.encode() + b"\n" + self.block
+
+    @cached_property
+    def chunk(self) -> bytes:
+        """`event` as one chunk of HTTP/1.1 (RFC 9112 section 7.1)."""
+        return chunk_of(self.event)
 
     @cached_property
     def size_bytes(self) -> int:

@@ -23,23 +23,21 @@ from agent_mesh.contracts.relay import (
 )
 from agent_mesh.contracts.values import canonical_json
 from agent_mesh.platform.app import PUSH_BODY_LIMIT_BYTES, Access, Content, FunctionApp, current_identity
+from agent_mesh.platform.client_socket import Finished
 from agent_mesh.platform.function_parts import FunctionParts
-from agent_mesh.platform.websocket import Finished, WebSocket, socket_of
 from agent_mesh.relay.arrival import publish_event
 from agent_mesh.relay.doors import allow_origins, by_ticket
-from agent_mesh.relay.instance import LiveStream, RelayInstance
+from agent_mesh.relay.instance import RelayInstance
 from agent_mesh.relay.messages import Draft, Message
 from agent_mesh.relay.permissions import Action
-from agent_mesh.relay.sse import CONTENT_TYPE, ChunkWriter, EventBlocks
+from agent_mesh.relay.serving import event_stream, open_stream
 from agent_mesh.relay.tickets import LIFETIME, Ticket
 from agent_mesh.relay.topics import checked_topic, parse_patterns
-from agent_mesh.relay.ws import serve
 
 _DESCRIPTION: Final = (
     "Live messages by topic: stored, fanned out over all instances, resumed without a gap or a repeat. "
     "`/ws` is the same stream over WebSocket."
 )
-_STREAM_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _FOR_BROWSERS: Final = ("/subscribe", "/tickets", "/history", "/presence", "/topics")
 
 
@@ -112,10 +110,7 @@ def _stream_routes(app: FunctionApp, instance: RelayInstance, callers: Access) -
         "GET", "/subscribe", access=access, answers={200: None}, summary="A stream of messages: Server-Sent Events"
     )
     def subscribe(query: _StreamQuery) -> Content:
-        stream = _opened(instance, query)
-        if _chunked(flask.request.environ):
-            stream.write_straight(ChunkWriter)
-        return Content(EventBlocks(stream), CONTENT_TYPE, headers=_STREAM_HEADERS)
+        return event_stream(instance, current_identity().email, parse_patterns(query.topic), query.last_event_id)
 
     @app.route("GET", "/ws", access=access, answers={426: None}, summary="The same stream over WebSocket", name="ws")
     def no_upgrade(query: _StreamQuery) -> None:  # noqa: ARG001  # the document names the parameters
@@ -123,8 +118,12 @@ def _stream_routes(app: FunctionApp, instance: RelayInstance, callers: Access) -
 
     @app.websocket("/ws", access=access)
     def websocket() -> Finished:
+        from agent_mesh.platform.websocket import WebSocket  # wsproto: only who opens one pays for it
+        from agent_mesh.relay.ws import serve
+
         query = _stream_query(flask.request)
-        stream = _opened(instance, query, websocket=True)
+        patterns = parse_patterns(query.topic)
+        stream = open_stream(instance, current_identity().email, patterns, query.last_event_id, websocket=True)
         try:
             accepted = WebSocket(flask.request.environ)
         except BaseException:
@@ -132,19 +131,6 @@ def _stream_routes(app: FunctionApp, instance: RelayInstance, callers: Access) -
             raise
         serve(accepted, stream)
         return Finished()
-
-
-def _opened(instance: RelayInstance, query: _StreamQuery, *, websocket: bool = False) -> LiveStream:
-    email, patterns = current_identity().email, parse_patterns(query.topic)
-    instance.permissions.require_patterns(email, patterns)
-    position = flask.request.headers.get("Last-Event-ID") or query.last_event_id
-    client = socket_of(flask.request.environ)
-    return instance.stream(email, patterns, position, client, LiveStream.wake if websocket else None)
-
-
-def _chunked(environ: dict[str, Any]) -> bool:
-    """Tell whether the server sends an answer of unknown length in chunks, on the socket that it shows."""
-    return environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "gunicorn.socket" in environ
 
 
 def _stream_query(request: flask.Request) -> _StreamQuery:

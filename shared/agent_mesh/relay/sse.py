@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from agent_mesh.contracts.values import to_json
 from agent_mesh.relay.connections import Connection
+from agent_mesh.relay.messages import chunk_of
 from agent_mesh.relay.stream import Delivery, End, Gap, Heartbeat, StreamEvent
 
 CONTENT_TYPE: Final = "text/event-stream"
@@ -94,7 +95,11 @@ class ChunkWriter:
 
     def send(self, deliveries: Sequence[Delivery]) -> bytes | None:
         """Write without waiting; return what could not be written, None if it was nothing at all."""
-        chunk = _chunk(b"".join(map(_delivered, deliveries)))
+        first = deliveries[0]
+        if len(deliveries) == 1 and first.cursor == first.message.message_id:
+            chunk = first.message.chunk
+        else:
+            chunk = chunk_of(b"".join(map(_delivered, deliveries)))
         try:
             sent = self._connection.socket.send(chunk, socket.MSG_DONTWAIT)
         except OSError:  # nothing fits, or the reader has gone: its own thread finds out
@@ -106,10 +111,6 @@ class ChunkWriter:
         self._connection.writing_since = time.monotonic()
         self._connection.socket.sendall(rest)
         self._connection.writing_since = None
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _delivered(delivery: Delivery) -> bytes:

@@ -47,6 +47,10 @@ class Reader:
         eventually(lambda: len(self.events) >= count)
         return self.events
 
+    def wait_for_the_end(self) -> None:
+        """Wait until nothing more will come."""
+        eventually(lambda: self.ended)
+
     def __enter__(self) -> Self:
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()

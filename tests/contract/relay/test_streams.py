@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
 from emulator.pubsub_wire import PubSubWire
 from tests.contract.mesh import eventually, unique
 from tests.contract.relay.reader import OTHER, RELAY, Relay
@@ -72,6 +75,31 @@ def test_presence_counts_the_streams_of_all_instances_until_they_are_closed(rela
     with relay.read(topic, "**"), relay.read(topic, role=OTHER):
         eventually(lambda: counted() == (2, 2))
     eventually(lambda: counted() == (0, 0))
+
+
+def test_asking_for_the_head_of_a_stream_opens_none(relay: Relay) -> None:
+    topic = unique("t")
+    answer = relay.mesh.raw("HEAD", f"/subscribe?topic={topic}", None, role=RELAY)
+    assert (answer.status, answer.body) == (200, b"")
+    assert relay.get(f"/presence?topic={topic}").json["count"] == 0
+
+
+def test_a_client_of_http_1_0_has_the_stream_without_chunks(relay: Relay) -> None:
+    topic = unique("t")
+    relay.published(topic, 1)
+    address = urlsplit(relay.mesh.stack.url(RELAY))
+    head = f"GET /subscribe?topic={topic} HTTP/1.0\r\nAuthorization: {relay.mesh.bearer(RELAY, relay.mesh.developer)}"
+    with socket.create_connection((address.hostname or "", address.port or 0), 20) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        received = b""
+        while b'"n":1' not in received:
+            received += connection.recv(65_536)
+        relay.published(topic, 2)
+        while b'"n":2' not in received:
+            received += connection.recv(65_536)
+    body = received.partition(b"\r\n\r\n")[2]
+    assert body.startswith(b"retry: 1000\n\n")
+    assert b"\r" not in body
 
 
 def test_an_instance_that_stops_says_so_and_leaves_no_subscription(relay: Relay) -> None:

@@ -32,8 +32,7 @@ def test_a_reader_that_closes_is_noticed_at_once(
     heard = threading.Event()
     connection = Connection(pair[0], heard.set)
     watched.add(connection)
-    assert not heard.wait(0.1)
-    assert not connection.closed_by_reader
+    assert [heard.wait(0.1), connection.closed_by_reader] == [False, False]
     pair[1].close()
     assert heard.wait(10)
     assert connection.closed_by_reader
@@ -56,6 +55,26 @@ def test_what_a_reader_sends_is_told_once_and_not_read(
     assert pair[0].recv(10) == b"hello"
     watched.remove(connection)
     watched.listen_again(connection)
+
+
+def test_a_defect_in_one_stream_keeps_nobody_from_being_watched(
+    watched: Connections, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    heard = threading.Event()
+    other, client = socket.socketpair()
+    with other, client:
+        broken, whole = Connection(pair[0], fail), Connection(other, heard.set)
+        watched.add(broken)
+        watched.add(whole)
+        pair[1].sendall(b"x")
+        time.sleep(0.1)
+        client.sendall(b"x")
+        assert heard.wait(10)
+        watched.remove(broken)
+        watched.remove(whole)
 
 
 def test_a_write_that_hangs_is_cut_off_and_one_that_goes_on_is_not(

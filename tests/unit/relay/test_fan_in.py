@@ -143,7 +143,9 @@ def test_the_thread_outlives_a_database_that_is_away_and_a_call_that_fails(live:
     live.wire.delete_subscription(live.subscriptions()[0])
     eventually(lambda: live.caught_up > 1)
     live.away = False
-    eventually(lambda: live.publish(1) or live.got)
+    eventually(lambda: len(live.subscriptions()) == 1)
+    live.publish(1)
+    eventually(lambda: live.got)
 
 
 def test_an_instance_that_stops_deletes_its_subscription_and_makes_no_other(live: Live) -> None:

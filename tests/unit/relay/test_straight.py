@@ -119,7 +119,7 @@ def test_however_little_a_socket_takes_nothing_is_lost_repeated_or_torn(
     stream = chunks(pair[1])
     until_ready(stream)
     messages = large(history, 120)
-    publishing = threading.Thread(target=lambda: [hub.publish(message) for message in messages])
+    publishing = threading.Thread(target=lambda: list(map(hub.publish, messages)))
     publishing.start()
     read: list[int] = []
     while len(read) < len(messages):

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent_mesh.contracts.policy import Version
 from agent_mesh.contracts.problems import Conflict, Unavailable
 from agent_mesh.platform.clock import Clock, moment
 from agent_mesh.platform.firestore import FirestoreClient, LostRace, firestore_errors
@@ -66,9 +69,10 @@ class PolicySwitches:
         if not snapshot.exists:
             return Switch()
         try:
-            return _switch(snapshot.to_dict() or {}, snapshot.update_time)
-        except (KeyError, TypeError) as error:  # nothing of ours writes that; the callers know what to do without it
+            stored = _Stored.model_validate(snapshot.to_dict())
+        except ValidationError as error:  # nothing of ours writes that; the callers know what to do without it
             raise Unavailable(f"The switch of bundle {self._bundle} cannot be read.", retry_after_s=1) from error
+        return Switch(**{**dict(stored), "previous": tuple(stored.previous)}, update_time=snapshot.update_time)
 
     def throw(self, before: Switch, after: Switch, by: str) -> Switch:
         """Write the switch if it is still as it was read; raise `Conflict` if somebody else was faster."""
@@ -97,13 +101,14 @@ class PolicySwitches:
         return self._database.collection(COLLECTION).document(self._bundle)
 
 
-def _switch(fields: dict[str, Any], update_time: object) -> Switch:
-    return Switch(
-        active=fields["active"],
-        shadow=fields["shadow"],
-        previous=tuple(fields["previous"]),
-        revision=fields["revision"],
-        changed_at=fields["changedAt"],
-        changed_by=fields["changedBy"],
-        update_time=update_time,
-    )
+class _Stored(BaseModel):
+    """The document, for whoever may have written it by hand."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    active: Version
+    shadow: Version | None
+    previous: list[Version]
+    revision: int
+    changed_at: datetime = Field(alias="changedAt")
+    changed_by: str = Field(alias="changedBy")

@@ -19,6 +19,7 @@ from tests.conftest import HandClock, RecordingPublisher
 from tests.policies import INTENT, risk_limit
 
 STALENESS_S = 10.0
+A, B = (f"sha256:{digit * 64}" for digit in "ab")
 
 
 class World:
@@ -125,7 +126,7 @@ def test_what_is_known_stays_in_force_while_firestore_cannot_be_read(world: Worl
     version = world.store(risk_limit(30))
     world.throw(active=version)
     assert world.deciding() == version
-    world.document("policy_switches", "mesh").set({"active": 7})  # the client cannot be cut off; this is as unreadable
+    world.document("policy_switches", "mesh").update({"active": "a/b"})  # the client cannot be cut off; this is as bad
     world.later()
     assert world.deciding() == version
     world.document("policy_switches", "mesh").delete()
@@ -217,11 +218,11 @@ def test_a_shadow_that_cannot_be_loaded_changes_nothing(world: World, packaged: 
 
 def test_of_two_that_throw_the_switch_one_is_told_so(world: World) -> None:
     before = world.switches.read(patience_s=10)
-    world.switches.throw(before, before.activated("sha256:a"), "ann@example.com")
+    world.switches.throw(before, before.activated(A), "ann@example.com")
     with pytest.raises(Conflict):
-        world.switches.throw(before, before.activated("sha256:b"), "bob@example.com")
+        world.switches.throw(before, before.activated(B), "bob@example.com")
     now = world.switches.read(patience_s=10)
-    assert (now.active, now.previous, now.revision, now.changed_by) == ("sha256:a", (PACKAGED,), 1, "ann@example.com")
+    assert (now.active, now.previous, now.revision, now.changed_by) == (A, (PACKAGED,), 1, "ann@example.com")
 
 
 def test_a_rollback_goes_back_step_by_step_and_no_further() -> None:

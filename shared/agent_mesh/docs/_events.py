@@ -76,7 +76,7 @@ _FIELDS: Final = {
     "in_shadow": "The same of the shadow's.",
     "kind": "What kind of decision it was.",
     "limitCents": "What the agent may spend, in cents.",
-    "omitted": "Of an intent over 64 KiB: its `bytes` and `sha256`, in place of subject, resource and context; else null.",
+    "omitted": "Of an intent over 64 KiB its `bytes` and `sha256`, in place of what it holds; else null.",
     "obligations": "What the subject is bound to; empty on a denial.",
     "percent": "50, 80 or 100.",
     "policy": "The decision that let the task in or refused it: `ref`, `version`, `digest`, `reasons`; null without.",

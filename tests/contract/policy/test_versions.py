@@ -195,6 +195,34 @@ def test_a_shadow_decides_nothing_and_its_differences_are_told(policies: Policie
     assert difference["in_shadow"]["reasons"] == ["session_risk_too_high"]
 
 
+READS = 'reads if input.resource.scope == "read"'
+ENDLESS = """reads if {
+	input.resource.scope == "read"
+	not endless
+}
+
+endless if {
+	input.context.endless
+	some i in numbers.range(1, 1500)
+	some j in numbers.range(1, 1500)
+	i * j == -1
+}"""
+
+
+def test_an_evaluation_that_does_not_end_is_denied_and_keeps_no_other_waiting(policies: Policies) -> None:
+    version = upload(policies, variant("access.rego", READS, ENDLESS))
+    activate(policies, version)
+    decided_by(policies, version)
+    endless = {**INTENT, "context": {**INTENT["context"], "endless": True}}
+
+    def ask(n: int) -> dict[str, Any]:
+        return dict(policies.post("/evaluate", endless if n == 0 else INTENT).json)
+
+    answers = at_once(8, ask)
+    assert (answers[0]["decision"], answers[0]["reasons"]) == ("deny", ["policy_timed_out"])
+    assert [one["decision"] for one in answers[1:]] == ["allow"] * 7
+
+
 def test_only_operators_change_the_policy(policies: Policies) -> None:
     caller = policies.mesh.other_caller
     assert policies.post("/evaluate", INTENT, email=caller).status == 200

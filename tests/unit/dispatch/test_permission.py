@@ -113,6 +113,32 @@ def test_a_replay_is_asked_about_anew(mesh: Mesh, forbid: str) -> None:
         mesh.orchestrator.control.replay(mesh.orchestrator.visible(task.id, CALLER), ReplayRequest(), CALLER)
 
 
+SLOW = """agent_named if {
+	input.resource.agent != ""
+	not endless
+}
+
+endless if {
+	some i in numbers.range(1, 1100)
+	some j in numbers.range(1, 1100)
+	i * j == input.context.budget_cents - 1000000000
+}
+
+unused if {
+	is_string(input.resource.agent)"""
+
+
+def test_rules_that_take_too_long_reject_nothing_and_may_be_asked_again(mesh: Mesh, database: FirestoreClient) -> None:
+    first = mesh.dispatch(idempotency_key="k")
+    slow = PolicyVersions(database, mesh.clock).put(variant("dispatch.rego", RULE, SLOW), 1, "ann@example.com")
+    PolicySwitches(database, mesh.clock, "mesh").throw(Switch(), Switch(active=slow.version), "ann@example.com")
+    mesh.clock.advance(STALENESS_S + 0.001)
+    with pytest.raises(Unavailable):
+        mesh.dispatch()
+    assert mesh.dispatch(idempotency_key="k").task_id == first.task_id
+    assert len(database.collection("tasks").get()) == 1
+
+
 def test_nothing_is_accepted_while_it_is_unknown_which_policy_is_in_force(
     mesh: Mesh, database: FirestoreClient
 ) -> None:

@@ -160,6 +160,24 @@ def test_a_function_is_named_as_one() -> None:
     assert [(one.path, one.value) for one in function.looked_at] == [("input.least", 2)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "use", "given", "failed"),
+    [
+        ("names contains name if some name in input.names", '"a" in names', {"names": []}, "some name in input.names"),
+        ("levels[name] := n if some name, n in input.levels", "levels.a == 1", {"levels": {"a": 1}}, None),
+        ("levels[name] := n if some name, n in input.levels", "levels.a == 1", {}, "some name, n in input.levels"),
+        ("limits.small := 1 if input.x", "limits.small == 1", {"x": True}, None),
+        ("limits.small := 1 if input.x", "limits.small == 1", {"x": False}, "input.x"),
+    ],
+)
+def test_rules_that_collect_hold_when_they_have_something(rule: str, use: str, given: Any, failed: str | None) -> None:
+    found, allowed = explained(f"{rule}\n\nallow if {use}\n", given)
+    assert found.complete
+    (one,) = [each for each in found.rules if each.line == 9]
+    assert (one.held, one.failed) == (failed is None, failed)
+    assert allowed is (failed is None)
+
+
 def test_a_rule_of_another_package_is_tried_where_it_is_used() -> None:
     rules = "allow if data.q.good\n"
     found, _ = explained(rules, {"x": 1}, q="package q\n\ngood if input.x == 2\n\nunused if input.x == 1\n")

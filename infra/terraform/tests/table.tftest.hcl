@@ -90,8 +90,12 @@ run "a_caller_is_let_in_where_the_table_says_callers" {
   }
 
   assert {
-    condition     = [for key in keys(google_cloud_run_v2_service_iam_member.invoker) : key if endswith(key, "app@elsewhere.iam.gserviceaccount.com")] == ["orchestrator<-app@elsewhere.iam.gserviceaccount.com"]
-    error_message = "A caller reaches other roles than the orchestrator."
+    condition     = toset([for key in keys(google_cloud_run_v2_service_iam_member.invoker) : split("<-", key)[0] if endswith(key, "<-app@elsewhere.iam.gserviceaccount.com")]) == toset([for role, references in local.callers : role if contains(references, "callers")])
+    error_message = "A caller reaches other roles than those that the table lets callers into."
+  }
+  assert {
+    condition     = contains(local.callers["orchestrator"], "callers") && contains(local.callers["policy"], "callers") && !contains(local.callers["agent_light"], "callers")
+    error_message = "The table lets callers into an agent, or not into the orchestrator and policy."
   }
   assert {
     condition     = local.allow_lists["orchestrator"]["MESH_CALLERS"] == "mesh-dev-operator@mesh-test-1.iam.gserviceaccount.com,app@elsewhere.iam.gserviceaccount.com"

@@ -22,7 +22,7 @@ _REMEMBERED: Final = 20
 
 @dataclass(frozen=True)
 class Switch:
-    """What is in force; without a document, the package's own bundle. `revision` counts the changes."""
+    """What is in force; without a document, the package's own bundle. `revision` counts the changes, `act` was the last."""
 
     active: str = PACKAGED
     shadow: str | None = None
@@ -30,6 +30,7 @@ class Switch:
     revision: int = 0
     changed_at: datetime | None = None
     changed_by: str = ""
+    act: str = ""
     update_time: Any = None
 
     def activated(self, version: str) -> Switch:
@@ -74,9 +75,13 @@ class PolicySwitches:
             raise Unavailable(f"The switch of bundle {self._bundle} cannot be read.", retry_after_s=1) from error
         return Switch(**{**dict(stored), "previous": tuple(stored.previous)}, update_time=snapshot.update_time)
 
-    def throw(self, before: Switch, after: Switch, by: str) -> Switch:
-        """Write the switch if it is still as it was read; raise `Conflict` if somebody else was faster."""
-        thrown = replace(after, revision=before.revision + 1, changed_at=moment(self._clock.now()), changed_by=by)
+    def throw(self, before: Switch, after: Switch, by: str, act: str) -> Switch:
+        """Write the switch if it is still as it was read; raise `Conflict` if somebody else was faster.
+
+        `act` is the type of the event that tells of it.
+        """
+        now = moment(self._clock.now())
+        thrown = replace(after, revision=before.revision + 1, changed_at=now, changed_by=by, act=act)
         fields: dict[str, object] = {
             "active": thrown.active,
             "shadow": thrown.shadow,
@@ -84,6 +89,7 @@ class PolicySwitches:
             "revision": thrown.revision,
             "changedAt": thrown.changed_at,
             "changedBy": thrown.changed_by,
+            "act": thrown.act,
         }
         try:
             with firestore_errors():
@@ -112,3 +118,4 @@ class _Stored(BaseModel):
     revision: int
     changed_at: datetime = Field(alias="changedAt")
     changed_by: str = Field(alias="changedBy")
+    act: str

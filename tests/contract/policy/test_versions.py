@@ -87,6 +87,17 @@ def test_an_act_that_was_done_already_is_the_same_event_again(policies: Policies
     assert len({event["id"] for event in same}) == 1
 
 
+def test_what_is_so_already_by_another_act_is_no_event(policies: Policies) -> None:
+    version = upload(policies, risk_limit(34))
+    activate(policies, version)
+    revision = policies.post(f"/policies/{upload(policies, risk_limit(35))}/shadow", {}).json["revision"]
+    assert activate(policies, version)["revision"] == revision
+    last = policies.post("/policies/unshadow", {}).json["revision"]
+    policies.told(lambda event: event["data"].get("revision") == last)
+    acts = [event["type"] for event in policies.events if event["data"].get("revision") == revision]
+    assert acts == ["mesh.policy.shadowed"]
+
+
 def test_versions_are_listed_and_can_be_read(policies: Policies) -> None:
     bundle = risk_limit(33)
     version = upload(policies, bundle)

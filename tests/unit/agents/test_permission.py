@@ -12,6 +12,7 @@ import pytest
 from agent_mesh.agents.admission import Price
 from agent_mesh.agents.routes import AgentFunction
 from agent_mesh.contracts.problems import Unavailable
+from agent_mesh.policy.acts import ACTIVATED
 from agent_mesh.policy.switch import PolicySwitches, Switch
 from agent_mesh.policy.versions import PolicyVersions
 from tests.policies import variant
@@ -30,7 +31,7 @@ def forbid(agent: AgentInHand) -> None:
     version = PolicyVersions(agent.parts.database, agent.clock).put(stricter, 1, "ann@example.com").version
     agent.run()
     switches = PolicySwitches(agent.parts.database, agent.clock, "mesh")
-    switches.throw(Switch(), Switch(active=version), "ann@example.com")
+    switches.throw(Switch(), Switch(active=version), "ann@example.com", ACTIVATED)
     agent.clock.advance(10.001)
     agent.work.calls.clear()
 

@@ -13,6 +13,7 @@ from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.policy import ACCESS, Bundle, packaged_bundle
 from agent_mesh.policy.active import ActivePolicy
+from agent_mesh.policy.acts import ACTIVATED
 from agent_mesh.policy.switch import PACKAGED, PolicySwitches, Switch
 from agent_mesh.policy.versions import PolicyVersions
 from tests.conftest import HandClock, RecordingPublisher
@@ -42,7 +43,7 @@ class World:
     def throw(self, **changes: Any) -> Switch:
         before = self.switches.read(patience_s=10)
         after = Switch(**({"active": before.active, "shadow": before.shadow, "previous": before.previous} | changes))
-        return self.switches.throw(before, after, "ann@example.com")
+        return self.switches.throw(before, after, "ann@example.com", ACTIVATED)
 
     def deciding(self) -> str:
         return self.policy.decide(ACCESS, INTENT).policy_version
@@ -218,9 +219,9 @@ def test_a_shadow_that_cannot_be_loaded_changes_nothing(world: World, packaged: 
 
 def test_of_two_that_throw_the_switch_one_is_told_so(world: World) -> None:
     before = world.switches.read(patience_s=10)
-    world.switches.throw(before, before.activated(A), "ann@example.com")
+    world.switches.throw(before, before.activated(A), "ann@example.com", ACTIVATED)
     with pytest.raises(Conflict):
-        world.switches.throw(before, before.activated(B), "bob@example.com")
+        world.switches.throw(before, before.activated(B), "bob@example.com", ACTIVATED)
     now = world.switches.read(patience_s=10)
     assert (now.active, now.previous, now.revision, now.changed_by) == (A, (PACKAGED,), 1, "ann@example.com")
 

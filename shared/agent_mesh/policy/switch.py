@@ -22,7 +22,7 @@ _REMEMBERED: Final = 20
 
 @dataclass(frozen=True)
 class Switch:
-    """What is in force; without a document, the package's own bundle. `revision` counts the changes, `act` was the last."""
+    """What is in force; without a document, the package's own bundle. `revision` counts changes, `act` was the last."""
 
     active: str = PACKAGED
     shadow: str | None = None

@@ -58,6 +58,7 @@ def test_the_decision_can_be_made_again_from_what_the_task_shows(mesh: Mesh) -> 
 
 
 def test_the_events_of_a_task_name_the_decision(mesh: Mesh) -> None:
+    mesh.orchestrator.results._events.begin()
     task = mesh.dispatch()
     mesh.orchestrator.results._events.flush()
     (event,) = [json.loads(message.data) for message in mesh.publisher.on("events")]

@@ -68,7 +68,7 @@ class Operation:
     @property
     def path(self) -> str:
         """The path, with ids in it that name nothing."""
-        path = self.template.replace("{agent}", "nobody")
+        path = self.template.replace("{agent}", "nobody").replace("{version}", "sha256:" + "0" * 64)
         for name in ("{task_id}", "{dead_id}"):
             path = path.replace(name, "nothing_here")
         assert "{" not in path, f"{self.template} has a parameter that these tests do not know"

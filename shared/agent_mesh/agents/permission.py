@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from agent_mesh.agents.admission import Price
 from agent_mesh.agents.records import Outcome
 from agent_mesh.agents.runs import WantedRun
+from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunStatus
 from agent_mesh.contracts.tasks import Mode
 from agent_mesh.platform.clock import moment
@@ -39,7 +40,7 @@ class RunPermission:
     def denial_of(self, wanted: WantedRun, request: RunRequest | RunMessage, mode: Mode) -> Outcome | None:
         """Return how the run ends without starting, None if it may start.
 
-        Raises `Unavailable` if it is not known which policy is in force.
+        Raises `Unavailable` if it is not known which policy is in force, or if the rules took too long.
         """
         from agent_mesh.policy import DISPATCH
         from agent_mesh.policy.subjects import subject_of
@@ -55,6 +56,8 @@ class RunPermission:
             },
         }
         decision = self._loaded().decide(DISPATCH, asked)
+        if decision.out_of_time:
+            raise Unavailable(decision.explanation, retry_after_s=1)
         return None if decision.allow else Outcome.refused(RunStatus.REJECTED, "policy_denied", decision.explanation)
 
     def _loaded(self) -> ActivePolicy:

@@ -13,7 +13,7 @@ from agent_mesh.agents.permission import RunPermission
 from agent_mesh.agents.records import Outcome
 from agent_mesh.agents.runs import RunStore, WantedRun
 from agent_mesh.budgets import Budgets
-from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, Unavailable, error_with_code
+from agent_mesh.contracts.problems import AgentPaused, AttemptFailed, Busy, MeshError, Unavailable, error_with_code
 from agent_mesh.contracts.push import PushEnvelope
 from agent_mesh.contracts.runs import RunMessage, RunRequest, RunResponse, RunStatus
 from agent_mesh.contracts.tasks import Mode
@@ -142,14 +142,21 @@ class AgentFunction:
 
     def _refuse_unless_known(self, request: RunRequest, wanted: WantedRun) -> None:
         """Refuse a direct call without using up its key; a repeat of a call that was answered gets that answer."""
-        refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now())
-        refusal = refusal or self._permission.denial_of(wanted, request, Mode.HTTP)
-        if refusal is None or not refusal.error:
+        refusal = self._refusal_of(request, wanted)
+        if refusal is None:
             return
         known = self._runs.get(wanted.run_id)
         if known is not None and (known.outcome or known.alive(self._clock.now())):
             return
-        raise error_with_code(refusal.error.code, refusal.error.detail)
+        raise refusal
+
+    def _refusal_of(self, request: RunRequest, wanted: WantedRun) -> MeshError | None:
+        refusal = refusal_of(request.ttl, request.budget_cents, self._price, self._clock.now())
+        try:
+            refusal = refusal or self._permission.denial_of(wanted, request, Mode.HTTP)
+        except Unavailable as undecided:
+            return undecided
+        return error_with_code(refusal.error.code, refusal.error.detail) if refusal and refusal.error else None
 
     def _answer(self, ran: Ran, request: RunRequest) -> RunResponse:
         outcome = ran.outcome

@@ -10,7 +10,7 @@ from typing import Final
 from agent_mesh.agents.control import AgentControls
 from agent_mesh.agents.records import Outcome
 from agent_mesh.agents.runs import RunStore
-from agent_mesh.contracts.problems import AgentPaused, AgentUnknown, IdempotencyConflict, MeshError
+from agent_mesh.contracts.problems import AgentPaused, AgentUnknown, IdempotencyConflict, MeshError, Unavailable
 from agent_mesh.contracts.runs import RunStatus
 from agent_mesh.contracts.tasks import DispatchRequest, Mode, TaskFault
 from agent_mesh.dispatch.admission import Terms, new_task, refusal_of, rejected
@@ -105,17 +105,25 @@ class Dispatcher:
         if address is None:
             known = ", ".join(sorted(self._settings.agents)) or "none"
             raise self._refuse(task, AgentUnknown(f"No agent is called {request.agent}; known are: {known}."))
-        refusal = refusal_of(request, now, terms.max_cost_cents)
-        if refusal is None:
-            task, refusal = decided(task, groups_of(caller, self._settings), self._parts.policy)
-        if refusal is None and request.mode is Mode.HTTP and self._parts.controls.state(request.agent).paused:
-            refusal = AgentPaused(f"Agent {request.agent} is paused; dispatch with mode pubsub to queue the task.")
+        task, refusal = self._judged(task, refusal_of(request, now, terms.max_cost_cents))
         if refusal is None:
             return Admitted(task, address)
         first = self._parts.tasks.get(task.task_id) if task.idempotency_key is not None else None
-        if first is None:
-            raise self._refuse(task, refusal)
-        return Admitted(task, address, first)
+        if first is not None:
+            return Admitted(task, address, first)
+        raise refusal if isinstance(refusal, Unavailable) else self._refuse(task, refusal)
+
+    def _judged(self, task: TaskRecord, refusal: MeshError | None) -> tuple[TaskRecord, MeshError | None]:
+        """Return the task with the mark of policy's decision, and why it may not be accepted, None if it may."""
+        if refusal is not None:
+            return task, refusal
+        try:
+            task, refusal = decided(task, groups_of(task.caller, self._settings), self._parts.policy)
+        except Unavailable as undecided:
+            return task, undecided
+        if refusal is None and task.mode is Mode.HTTP and self._parts.controls.state(task.agent).paused:
+            refusal = AgentPaused(f"Agent {task.agent} is paused; dispatch with mode pubsub to queue the task.")
+        return task, refusal
 
     def _refuse(self, task: TaskRecord, error: MeshError) -> MeshError:
         refused = rejected(task, error, self._parts.clock.now())

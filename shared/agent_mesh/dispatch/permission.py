@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from agent_mesh.contracts.problems import PolicyDenied
+from agent_mesh.contracts.problems import PolicyDenied, Unavailable
 from agent_mesh.contracts.tasks import PolicyMark
 from agent_mesh.dispatch.record import TaskRecord
 from agent_mesh.policy import DISPATCH, Decision
@@ -28,9 +28,12 @@ def asked_about(task: TaskRecord, groups: list[str]) -> dict[str, JsonValue]:
 def decided(task: TaskRecord, groups: list[str], policy: ActivePolicy) -> tuple[TaskRecord, PolicyDenied | None]:
     """Return the task with the mark of its decision, and the refusal if it is a denial.
 
-    Raises `Unavailable` if it is not known which policy is in force.
+    Raises `Unavailable` if it is not known which policy is in force, or if the rules took too long: a caller may ask
+    again, and a task that was rejected stays so.
     """
     decision = policy.decide(DISPATCH, asked_about(task, groups))
+    if decision.out_of_time:
+        raise Unavailable(decision.explanation, retry_after_s=1)
     marked = replace(task, policy=_mark(decision, groups))
     return marked, None if decision.allow else PolicyDenied(decision.explanation)
 

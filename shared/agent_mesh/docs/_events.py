@@ -92,6 +92,7 @@ _FIELDS: Final = {
     "in_shadow": "The same of the shadow's.",
     "kind": "What kind of decision it was.",
     "limitCents": "What the agent may spend, in cents.",
+    "omitted": "Of an intent over 64 KiB its `bytes` and `sha256`, in place of what it holds; else null.",
     "obligations": "What the subject is bound to; empty on a denial.",
     "missing": "Names of the witnesses that have not.",
     "origin": "Name of the ledger.",

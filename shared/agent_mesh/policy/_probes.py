@@ -91,7 +91,9 @@ def probed(bundle: Bundle, kind: str, *, with_beginnings: bool) -> Probed:
     probes = _Probes(names, with_beginnings)
     found = [probes.of(rule) for rule in rules]
     entrypoints = sorted({*probes.entrypoints, *(one.entrypoint for one in found if one.branches), entry})
-    manifest = bundle.manifest.model_copy(update={"decisions": {point: point for point in entrypoints}})
+    manifest = bundle.manifest.model_copy(
+        update={"decisions": {f"probe_{number}": point for number, point in enumerate(entrypoints)}}
+    )
     sources = {file: _joined(source, probes.sources.get(file, ())) for file, source in bundle.modules.items()}
     return Probed(bundle.model_copy(update={"modules": sources, "manifest": manifest, "tests": {}}), modules, found)
 

@@ -49,7 +49,7 @@ class Rule:
     @property
     def collects(self) -> bool:
         """True for a set or an object that several bodies add to: it holds when it has something in it."""
-        return self.branches[0].value.startswith(("contains", "["))
+        return self.branches[0].value.startswith(("contains", "[", "."))
 
 
 @dataclass

@@ -22,7 +22,7 @@ from agent_mesh.platform.firestore import FirestoreClient, LostRace
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.logs import log
 from agent_mesh.policy.bundles import Bundle, packaged_bundle
-from agent_mesh.policy.decisions import Decision, Policy
+from agent_mesh.policy.decisions import ENGINE_REF, Decision, Policy
 from agent_mesh.policy.engine import Engine
 from agent_mesh.policy.errors import BundleRefused
 from agent_mesh.policy.saved import read_saved
@@ -74,6 +74,8 @@ class ActivePolicy:
         """
         in_force = self.in_force()
         decision = in_force.policy.decide(kind, value)
+        if decision.policy_ref == ENGINE_REF:
+            log("policy gave no answer, which denies", level=30, kind=kind, reasons=list(decision.reasons))
         if in_force.shadow is not None:
             in_force.shadow.compare(decision, value)
         return decision

@@ -35,7 +35,7 @@ class Manifest(BaseModel):
 
     release: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="For people; decisions name the hash.")
     decisions: dict[_Kind, Entrypoint] = Field(
-        max_length=50, description="Entry point by kind of decision, such as `access`."
+        max_length=2_000, description="Entry point by kind of decision, such as `access`."
     )
 
 

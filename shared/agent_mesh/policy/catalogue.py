@@ -114,12 +114,14 @@ class PolicyCatalogue:
 
     def _throw(self, kind: str, before: Switch, after: Switch, revision: int | None, by: str) -> Switch:
         if after == before:
-            done = before  # it is so already: only the event may be missing
+            if before.act != kind:
+                return before  # it is so already, by another act
+            done = before  # only the event may be missing
         elif revision is not None and revision != before.revision:
             detail = f"The policy is at revision {before.revision}, not {revision}: look again, and decide again."
             raise Conflict(detail)
         else:
-            done = self._switches.throw(before, after, by)
+            done = self._switches.throw(before, after, by, kind)
         tell_thrown(self._events, kind, BUNDLE, done)
         self._events.publish_or_fail()
         return done

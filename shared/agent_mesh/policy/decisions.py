@@ -25,6 +25,8 @@ ENGINE_REF: Final = "engine#refused"
 
 _OBLIGATIONS_LIMIT_BYTES: Final = 16 * 1024
 
+_OUT_OF_TIME: Final = frozenset({str(Refusal.TIMED_OUT), str(Refusal.OVERLOADED)})
+
 ReasonCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
@@ -67,6 +69,11 @@ class Decision(BaseModel):
     policy_version: str
     digest: str | None = Field(description="None only if the input is too much or no JSON, so that it has no hash.")
     explanation: str
+
+    @property
+    def out_of_time(self) -> bool:
+        """True for a denial that no rule made, only a want of time: asked again, the rules may well allow."""
+        return bool(_OUT_OF_TIME.intersection(self.reasons)) and self.policy_ref == ENGINE_REF
 
 
 class Policy:

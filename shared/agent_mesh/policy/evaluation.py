@@ -93,11 +93,12 @@ class AccessDecisions:
             "resource": intent.resource,
             "context": intent.context,
             "actor": actor,
+            "omitted": None,
         }
         if len(asked.encode()) > _EVENT_INPUT_BYTES:
             # The entry of the ledger and the message of the relay are small; the hash still says what it was.
-            data = {"subject": {}, "resource": {}, "context": {}, "actor": actor}
-            data["omitted"] = {"bytes": len(asked.encode()), "sha256": fingerprint(asked)}
+            omitted: dict[str, JsonValue] = {"bytes": len(asked.encode()), "sha256": fingerprint(asked)}
+            data |= {"subject": {}, "resource": {}, "context": {}, "omitted": omitted}
         self._events.emit(REQUESTED, tx_id, data, once=fingerprint(asked))
 
     def _deny_what_is_no_intent(self, body: bytes) -> None:

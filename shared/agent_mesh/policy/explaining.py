@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -19,11 +20,12 @@ from agent_mesh.contracts.values import canonical_json
 from agent_mesh.policy._probes import Probed, ProbedBranch, ProbedRule, paths_of, probed
 from agent_mesh.policy._rule_bodies import Module, Path, rules_meant
 from agent_mesh.policy._scanner import Reference
-from agent_mesh.policy.bundles import Bundle
+from agent_mesh.policy.bundles import Bundle, bundle_names, packaged_bundle
 from agent_mesh.policy.decisions import Decision
 from agent_mesh.policy.engine import Engine
 from agent_mesh.policy.errors import BundleRefused, NoAnswer, Refusal
 from agent_mesh.policy.inputs import InputText
+from agent_mesh.policy.rehearsal import rehearse
 
 _KEPT_ENGINES: Final = 4
 _PATIENCE_S: Final = 10.0
@@ -41,8 +43,13 @@ class Explained:
 class Explainer:
     """Explains decisions. The bundles with their probes are compiled when they are first needed, and the last kept."""
 
-    def __init__(self) -> None:
-        """Nothing is compiled yet."""
+    def __init__(self, try_first: Callable[[Bundle], object] = rehearse) -> None:
+        """Nothing is compiled yet.
+
+        `try_first` gets a bundle with probes before it is compiled here, unless its rules are the package's own: it was
+        rehearsed without them, and the compiler may take the parts of a rule worse than the rule.
+        """
+        self._try_first = try_first
         self._lock = threading.Lock()
         self._ready: OrderedDict[tuple[str, str], tuple[Probed, Engine]] = OrderedDict()
 
@@ -61,21 +68,24 @@ class Explainer:
     def _engine(self, bundle: Bundle, kind: str) -> tuple[Probed, Engine]:
         key = (bundle.version, kind)
         with self._lock:
-            ready = self._ready.get(key) or _compiled(bundle, kind)
+            ready = self._ready.get(key) or self._compiled(bundle, kind)
             self._ready[key] = ready
             self._ready.move_to_end(key)
             if len(self._ready) > _KEPT_ENGINES:
                 self._ready.popitem(last=False)
             return ready
 
+    def _compiled(self, bundle: Bundle, kind: str) -> tuple[Probed, Engine]:
+        """Compile with all probes; without beginnings of bodies where an expression was not cut as the engine would."""
+        is_own = bundle.name in bundle_names() and packaged_bundle(bundle.name).version == bundle.version
+        try:
+            return self._tried(probed(bundle, kind, with_beginnings=True), is_own=is_own)
+        except BundleRefused:
+            return self._tried(probed(bundle, kind, with_beginnings=False), is_own=is_own)
 
-def _compiled(bundle: Bundle, kind: str) -> tuple[Probed, Engine]:
-    """Compile with all probes; without the beginnings of bodies where an expression was not cut as the engine would."""
-    try:
-        marked = probed(bundle, kind, with_beginnings=True)
-        return marked, Engine(marked.bundle, workers=2)
-    except BundleRefused:
-        marked = probed(bundle, kind, with_beginnings=False)
+    def _tried(self, marked: Probed, *, is_own: bool) -> tuple[Probed, Engine]:
+        if not is_own:
+            self._try_first(marked.bundle)
         return marked, Engine(marked.bundle, workers=2)
 
 

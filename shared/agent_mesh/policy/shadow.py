@@ -14,7 +14,6 @@ from pydantic import JsonValue
 from agent_mesh.platform.clock import Clock
 from agent_mesh.platform.events import EventLog
 from agent_mesh.policy.decisions import Decision, Policy
-from agent_mesh.policy.errors import Refusal
 
 DIFFERS: Final = "mesh.policy.differs"
 PATIENCE_S: Final = 0.1
@@ -23,7 +22,6 @@ REST_S: Final = 10.0
 
 EVENTS_A_MINUTE: Final = 10
 _MINUTE_S: Final = 60.0
-_SLOW: Final = frozenset({str(Refusal.TIMED_OUT), str(Refusal.OVERLOADED)})
 
 
 class Shadow:
@@ -47,7 +45,7 @@ class Shadow:
         if now < self._resting_until:
             return
         other = self._policy.decide(decision.kind, value)
-        if _SLOW.intersection(other.reasons):
+        if other.out_of_time:
             self._resting_until = now + REST_S
         if _effect(other) != _effect(decision) and self._may_tell(now):
             self._tell(decision, other)

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent_mesh.contracts.policy import Version
 from agent_mesh.contracts.problems import Conflict, Unavailable
 from agent_mesh.platform.clock import Clock, moment
 from agent_mesh.platform.firestore import FirestoreClient, LostRace, firestore_errors
@@ -19,7 +22,7 @@ _REMEMBERED: Final = 20
 
 @dataclass(frozen=True)
 class Switch:
-    """What is in force; without a document, the package's own bundle. `revision` counts the changes."""
+    """What is in force; without a document, the package's own bundle. `revision` counts changes, `act` was the last."""
 
     active: str = PACKAGED
     shadow: str | None = None
@@ -27,6 +30,7 @@ class Switch:
     revision: int = 0
     changed_at: datetime | None = None
     changed_by: str = ""
+    act: str = ""
     update_time: Any = None
 
     def activated(self, version: str) -> Switch:
@@ -66,13 +70,18 @@ class PolicySwitches:
         if not snapshot.exists:
             return Switch()
         try:
-            return _switch(snapshot.to_dict() or {}, snapshot.update_time)
-        except (KeyError, TypeError) as error:  # nothing of ours writes that; the callers know what to do without it
+            stored = _Stored.model_validate(snapshot.to_dict())
+        except ValidationError as error:  # nothing of ours writes that; the callers know what to do without it
             raise Unavailable(f"The switch of bundle {self._bundle} cannot be read.", retry_after_s=1) from error
+        return Switch(**{**dict(stored), "previous": tuple(stored.previous)}, update_time=snapshot.update_time)
 
-    def throw(self, before: Switch, after: Switch, by: str) -> Switch:
-        """Write the switch if it is still as it was read; raise `Conflict` if somebody else was faster."""
-        thrown = replace(after, revision=before.revision + 1, changed_at=moment(self._clock.now()), changed_by=by)
+    def throw(self, before: Switch, after: Switch, by: str, act: str) -> Switch:
+        """Write the switch if it is still as it was read; raise `Conflict` if somebody else was faster.
+
+        `act` is the type of the event that tells of it.
+        """
+        now = moment(self._clock.now())
+        thrown = replace(after, revision=before.revision + 1, changed_at=now, changed_by=by, act=act)
         fields: dict[str, object] = {
             "active": thrown.active,
             "shadow": thrown.shadow,
@@ -80,6 +89,7 @@ class PolicySwitches:
             "revision": thrown.revision,
             "changedAt": thrown.changed_at,
             "changedBy": thrown.changed_by,
+            "act": thrown.act,
         }
         try:
             with firestore_errors():
@@ -97,13 +107,15 @@ class PolicySwitches:
         return self._database.collection(COLLECTION).document(self._bundle)
 
 
-def _switch(fields: dict[str, Any], update_time: object) -> Switch:
-    return Switch(
-        active=fields["active"],
-        shadow=fields["shadow"],
-        previous=tuple(fields["previous"]),
-        revision=fields["revision"],
-        changed_at=fields["changedAt"],
-        changed_by=fields["changedBy"],
-        update_time=update_time,
-    )
+class _Stored(BaseModel):
+    """The document, for whoever may have written it by hand."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    active: Version
+    shadow: Version | None
+    previous: list[Version]
+    revision: int
+    changed_at: datetime = Field(alias="changedAt")
+    changed_by: str = Field(alias="changedBy")
+    act: str

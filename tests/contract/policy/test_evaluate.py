@@ -159,6 +159,14 @@ def test_a_megabyte_is_refused(policies: Policies) -> None:
     assert pushed.refusal == (422, "invalid_request")
 
 
+def test_the_events_of_a_large_intent_are_small(policies: Policies) -> None:
+    tx_id = unique("tx")
+    assert policies.post("/evaluate", {"tx_id": tx_id, **changed("context", blob="x" * 100_000)}).status == 200
+    requested = policies.about(tx_id)["mesh.access.requested"]
+    assert requested["context"] == {}
+    assert requested["omitted"]["bytes"] > 100_000
+
+
 def test_text_outside_ascii_is_taken_as_it_is(policies: Policies) -> None:
     tx_id = unique("tx")
     answer = policies.post("/evaluate", {"tx_id": tx_id, **changed("subject", id='Grüße 日本語 😀 \u2028 a"b\\c\n')})

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent_mesh.agents.admission import Price
+from agent_mesh.agents.routes import AgentFunction
 from agent_mesh.contracts.problems import Unavailable
+from agent_mesh.policy.acts import ACTIVATED
 from agent_mesh.policy.switch import PolicySwitches, Switch
 from agent_mesh.policy.versions import PolicyVersions
 from tests.policies import variant
-from tests.unit.agents.conftest import ORCHESTRATOR, RUNNER, AgentInHand
+from tests.unit.agents.conftest import ORCHESTRATOR, PRICE, RUNNER, AgentInHand
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 RULE = "caller_known if {\n\tis_string(input.subject.id)"
@@ -27,7 +31,7 @@ def forbid(agent: AgentInHand) -> None:
     version = PolicyVersions(agent.parts.database, agent.clock).put(stricter, 1, "ann@example.com").version
     agent.run()
     switches = PolicySwitches(agent.parts.database, agent.clock, "mesh")
-    switches.throw(Switch(), Switch(active=version), "ann@example.com")
+    switches.throw(Switch(), Switch(active=version), "ann@example.com", ACTIVATED)
     agent.clock.advance(10.001)
     agent.work.calls.clear()
 
@@ -60,8 +64,9 @@ class TestWherePolicyForbids:
 def test_a_repeat_of_a_call_that_was_answered_gets_that_answer(agent: AgentInHand) -> None:
     first = agent.run(idempotencyKey="k")
     agent.parts.database.collection("policy_switches").document("mesh").set({"active": "sha256:gone"})
-    agent.clock.advance(10.001)
-    assert agent.run(idempotencyKey="k").body["result"] == first.body["result"]
+    restarted = replace(agent, function=AgentFunction("light", "", Price(PRICE, PRICE), agent.work, agent.parts))
+    assert restarted.run().status == 503
+    assert restarted.run(idempotencyKey="k").body["result"] == first.body["result"]
 
 
 def test_a_message_without_limits_is_asked_about_with_those_that_hold_anyway(agent: AgentInHand) -> None:

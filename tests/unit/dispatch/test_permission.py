@@ -12,6 +12,7 @@ from agent_mesh.contracts.tasks import ReplayRequest, TaskStatus
 from agent_mesh.dispatch.story import explain
 from agent_mesh.platform.firestore import FirestoreClient
 from agent_mesh.policy import DISPATCH, Policy, packaged_bundle
+from agent_mesh.policy.acts import ACTIVATED
 from agent_mesh.policy.switch import PolicySwitches, Switch
 from agent_mesh.policy.versions import PolicyVersions
 from tests.conftest import HandClock
@@ -29,7 +30,9 @@ def forbid(mesh: Mesh, database: FirestoreClient, clock: HandClock) -> str:
         variant("dispatch.rego", RULE, RULE.replace('!= ""', '!= "light"')), 1, "ann@example.com"
     )
     mesh.dispatch(payload={"before": True})
-    PolicySwitches(database, clock, "mesh").throw(Switch(), Switch(active=version.version), "ann@example.com")
+    PolicySwitches(database, clock, "mesh").throw(
+        Switch(), Switch(active=version.version), "ann@example.com", ACTIVATED
+    )
     clock.advance(STALENESS_S + 0.001)
     return version.version
 
@@ -55,6 +58,7 @@ def test_the_decision_can_be_made_again_from_what_the_task_shows(mesh: Mesh) -> 
 
 
 def test_the_events_of_a_task_name_the_decision(mesh: Mesh) -> None:
+    mesh.orchestrator.results._events.begin()
     task = mesh.dispatch()
     mesh.orchestrator.results._events.flush()
     (event,) = [json.loads(message.data) for message in mesh.publisher.on("events")]
@@ -81,7 +85,7 @@ def test_a_repeat_gets_the_first_task_even_where_it_would_be_denied_by_now(
     clock, switches = mesh.clock, PolicySwitches(database, mesh.clock, "mesh")
     stricter = variant("dispatch.rego", RULE, RULE.replace('!= ""', '!= "light"'))
     version = PolicyVersions(database, clock).put(stricter, 1, "ann@example.com").version
-    switches.throw(Switch(), Switch(active=version), "ann@example.com")
+    switches.throw(Switch(), Switch(active=version), "ann@example.com", ACTIVATED)
     clock.advance(STALENESS_S + 0.001)
     assert mesh.dispatch(idempotency_key="k").task_id == first.task_id
     with pytest.raises(IdempotencyConflict):
@@ -111,6 +115,34 @@ def test_a_replay_is_asked_about_anew(mesh: Mesh, forbid: str) -> None:
     (task,) = mesh.orchestrator.tasks._database.collection("tasks").get()
     with pytest.raises(PolicyDenied):
         mesh.orchestrator.control.replay(mesh.orchestrator.visible(task.id, CALLER), ReplayRequest(), CALLER)
+
+
+SLOW = """agent_named if {
+	input.resource.agent != ""
+	not endless
+}
+
+endless if {
+	some i in numbers.range(1, 1100)
+	some j in numbers.range(1, 1100)
+	i * j == input.context.budget_cents - 1000000000
+}
+
+unused if {
+	is_string(input.resource.agent)"""
+
+
+def test_rules_that_take_too_long_reject_nothing_and_may_be_asked_again(mesh: Mesh, database: FirestoreClient) -> None:
+    first = mesh.dispatch(idempotency_key="k")
+    slow = PolicyVersions(database, mesh.clock).put(variant("dispatch.rego", RULE, SLOW), 1, "ann@example.com")
+    PolicySwitches(database, mesh.clock, "mesh").throw(
+        Switch(), Switch(active=slow.version), "ann@example.com", ACTIVATED
+    )
+    mesh.clock.advance(STALENESS_S + 0.001)
+    with pytest.raises(Unavailable):
+        mesh.dispatch()
+    assert mesh.dispatch(idempotency_key="k").task_id == first.task_id
+    assert len(database.collection("tasks").get()) == 1
 
 
 def test_nothing_is_accepted_while_it_is_unknown_which_policy_is_in_force(

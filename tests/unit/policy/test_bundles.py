@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_mesh.policy import BundleRefused, Engine, bundle_names, packaged_bundle, read_bundle
+from agent_mesh.policy import Bundle, BundleRefused, Engine, bundle_names, packaged_bundle, read_bundle
 
 MANIFEST = json.dumps({"release": "1.2.3", "decisions": {"trial": "p/allow"}})
 
@@ -63,3 +63,22 @@ def test_rules_see_the_base_document_as_data_in_any_script(tmp_path: Path) -> No
 def test_a_bundle_that_is_incomplete_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
     with pytest.raises(BundleRefused):
         read_bundle("trial", folder(tmp_path, **files))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modules": {"p_test.rego": "package p\n"}},
+        {"tests": {"p.rego": "package p\n"}},
+        {"modules": {"../p.rego": "package p\n"}},
+        {"modules": {"p.txt": "package p\n"}},
+        {"modules": {}},
+        {"modules": {f"p{n}.rego": "package p\n" for n in range(101)}},
+    ],
+    ids=["test among rules", "rule among tests", "path", "other file", "nothing", "too many"],
+)
+def test_a_bundle_tells_rules_from_tests_by_their_files(change: dict[str, dict[str, str]]) -> None:
+    whole = packaged_bundle("mesh").model_dump(mode="json")
+    assert Bundle.model_validate_json(json.dumps(whole)) == packaged_bundle("mesh")
+    with pytest.raises(ValueError, match=r"modules|tests|file"):
+        Bundle.model_validate_json(json.dumps(whole | change))

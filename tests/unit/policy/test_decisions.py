@@ -14,6 +14,7 @@ from agent_mesh.contracts.policy import AccessIntent
 from agent_mesh.policy import ACCESS, DISPATCH, Engine, Policy, access_answer, access_input
 from tests.unit.policy.conftest import bundle_of
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "intents"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 INTENT: dict[str, Any] = {
@@ -42,6 +43,12 @@ def test_the_sample_intent_is_allowed_for_an_hour(mesh: Policy) -> None:
     assert decision.policy_version == mesh.bundle.version
 
 
+def test_of_the_examples_the_first_of_each_file_is_allowed(mesh: Policy) -> None:
+    texts = [(EXAMPLES / "sample.json").read_text(), *(EXAMPLES / "mixed.jsonl").read_text().splitlines()]
+    decided = [mesh.decide(ACCESS, access_input(AccessIntent.model_validate_json(text))).allow for text in texts]
+    assert decided == [True, True, False, False, False]
+
+
 def test_a_denial_says_which_rule_and_why(mesh: Policy) -> None:
     decision = mesh.decide(ACCESS, {**INTENT, "context": {"session_risk": 50}})
     assert not decision.allow
@@ -64,6 +71,7 @@ def test_a_denial_says_which_rule_and_why(mesh: Policy) -> None:
         '{"allow": true, "reasons": [], "obligations": {}, "policy_ref": "p.rego"}',
         '{"allow": true, "reasons": [], "obligations": {}, "policy_ref": "p.rego#allow", "more": 1}',
         '{"allow": false, "reasons": [], "obligations": {"timebox": 1}, "policy_ref": "p.rego#allow"}',
+        '{"allow": true, "reasons": [], "obligations": {"x": numbers.range(1, 9000)}, "policy_ref": "p.rego#allow"}',
     ],
 )
 def test_a_value_that_is_no_decision_is_a_denial(rule: str) -> None:
@@ -136,6 +144,21 @@ def test_access_is_what_the_starting_rule_says(
     assert decision.obligations == ({"timebox": 3600} if allowed else {})
     assert decision.risk_after == pytest.approx(max(0, counted - 5) if allowed else counted)
     assert bool(decision.reasons) is not allowed
+
+
+@pytest.mark.parametrize("risk", [10**400, -(10**400)])
+def test_a_risk_beyond_all_numbers_is_the_highest(mesh: Policy, risk: int) -> None:
+    intent = AccessIntent.model_validate({**INTENT, "context": {"session_risk": risk}, "subject": {}})
+    answer = access_answer(intent, "t-3", mesh.decide(ACCESS, access_input(intent)), 1.0)
+    assert (answer.decision, answer.risk_after) == ("deny", 100)
+
+
+def test_only_a_want_of_time_is_no_verdict(mesh: Policy) -> None:
+    denial = mesh.decide(ACCESS, {})
+    assert not denial.out_of_time
+    late = denial.model_copy(update={"reasons": ("policy_timed_out",), "policy_ref": "engine#refused"})
+    assert late.out_of_time
+    assert not late.model_copy(update={"policy_ref": "p.rego#allow"}).out_of_time, "a rule may call it so"
 
 
 def test_the_answer_on_the_wire_has_the_contracts_fields(mesh: Policy) -> None:

@@ -186,6 +186,14 @@ def test_sixteen_threads_get_each_their_own_answer(engine_of: MakeEngine) -> Non
     assert answers == [n * 2 if n > 1500 else "none" for n in range(3_000)]
 
 
+def test_engines_are_made_again_and_again_in_one_process_and_print_nothing(
+    engine_of: MakeEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(5):  # setting the level of the engine's log for the whole process would end it at the second
+        assert refusal(engine_of(f"allow := {n} / input.x"), {"x": 0}) is Refusal.FAILED
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_closed_engine_leaves_no_thread(engine_of: MakeEngine) -> None:
     before = set(threading.enumerate())
     engine = engine_of("allow := true", workers=3)

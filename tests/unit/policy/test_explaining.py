@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_mesh.contracts.policy import TriedRule
-from agent_mesh.policy import ACCESS, DISPATCH, Bundle, Engine, Manifest, Policy, packaged_bundle
+from agent_mesh.policy import ACCESS, DISPATCH, Bundle, BundleRefused, Engine, Manifest, Policy, packaged_bundle
 from agent_mesh.policy.explaining import Explained, Explainer
-from tests.policies import INTENT
+from tests.policies import INTENT, risk_limit
 from tests.unit.policy.test_decisions import JSON_VALUES
 
 HEAD = """package p
@@ -47,7 +47,7 @@ def explained(rules: str, value: Any, **more: str) -> tuple[Explained, bool]:
     policy = Policy(bundle, Engine(bundle, timeout_s=20.0))
     decision = policy.decide("trial", value)
     policy.close()
-    return Explainer().explain(bundle, decision, value), decision.allow
+    return Explainer(try_first=bool).explain(bundle, decision, value), decision.allow
 
 
 def tried(found: Explained, rule: str, kind: str = "rule") -> list[TriedRule]:
@@ -160,6 +160,24 @@ def test_a_function_is_named_as_one() -> None:
     assert [(one.path, one.value) for one in function.looked_at] == [("input.least", 2)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "use", "given", "failed"),
+    [
+        ("names contains name if some name in input.names", '"a" in names', {"names": []}, "some name in input.names"),
+        ("levels[name] := n if some name, n in input.levels", "levels.a == 1", {"levels": {"a": 1}}, None),
+        ("levels[name] := n if some name, n in input.levels", "levels.a == 1", {}, "some name, n in input.levels"),
+        ("limits.small := 1 if input.x", "limits.small == 1", {"x": True}, None),
+        ("limits.small := 1 if input.x", "limits.small == 1", {"x": False}, "input.x"),
+    ],
+)
+def test_rules_that_collect_hold_when_they_have_something(rule: str, use: str, given: Any, failed: str | None) -> None:
+    found, allowed = explained(f"{rule}\n\nallow if {use}\n", given)
+    assert found.complete
+    (one,) = [each for each in found.rules if each.line == 9]
+    assert (one.held, one.failed) == (failed is None, failed)
+    assert allowed is (failed is None)
+
+
 def test_a_rule_of_another_package_is_tried_where_it_is_used() -> None:
     rules = "allow if data.q.good\n"
     found, _ = explained(rules, {"x": 1}, q="package q\n\ngood if input.x == 2\n\nunused if input.x == 1\n")
@@ -185,6 +203,22 @@ def test_values_that_are_missing_or_large_are_told_apart() -> None:
     big, none = tried(found, "allow")[0].looked_at
     assert (big.present, big.value) == (True, None)
     assert (none.present, none.value) == (False, None)
+
+
+def test_rules_from_elsewhere_are_compiled_with_probes_in_another_process_first() -> None:
+    tried_first: list[Bundle] = []
+    bundle = risk_limit(30)
+    policy = Policy(bundle, Engine(bundle, timeout_s=20.0))
+    decision = policy.decide(ACCESS, INTENT)
+    policy.close()
+
+    def refuse(marked: Bundle) -> None:
+        tried_first.append(marked)
+        raise BundleRefused("it ended the process")
+
+    assert Explainer(try_first=refuse).explain(bundle, decision, INTENT) == Explained([], complete=False)
+    assert len(tried_first) == 2, "with the beginnings of bodies, and without"
+    assert Explainer().explain(bundle, decision, INTENT).complete
 
 
 def test_an_input_that_is_too_much_is_not_explained() -> None:

@@ -108,3 +108,13 @@ def test_a_module_without_a_package_is_refused() -> None:
     broken = bundle.model_copy(update={"modules": {"p.rego": "allow := true\n"}})
     with pytest.raises(BundleRefused, match="package"):
         Engine(broken)
+
+
+@pytest.mark.parametrize("package", ["p", "p.more", "p.more.still"])
+def test_a_test_may_not_stand_where_it_would_change_rules(package: str) -> None:
+    bundle = bundle_of("allow := true").model_copy(
+        update={"tests": {"p_test.rego": f"package {package}\n\ntest_it := true\n"}}
+    )
+    with pytest.raises(BundleRefused, match="package of its own"):
+        Engine(bundle, with_tests=True)
+    Engine(bundle).close()

@@ -20,6 +20,7 @@ from agent_mesh.dashboard._story import Stories, Work
 from agent_mesh.ledger.reader import LedgerReader
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.app import Access
+from agent_mesh.platform.client_socket import socket_of
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.oidc import Identity
 from agent_mesh.platform.settings import Settings
@@ -106,8 +107,6 @@ class Dashboard:
 
         Raises `InvalidRequest`, `TopicDenied` and `Unavailable`, and nothing is open then.
         """
-        from agent_mesh.platform.websocket import socket_of  # with it comes wsproto, which a page does not need
-
         email = viewer.identity.email
         self.relay.permissions.require_patterns(email, patterns)
         stream = self.relay.stream(email, patterns, last_event_id, socket_of(environ))

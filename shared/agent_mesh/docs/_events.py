@@ -235,7 +235,7 @@ def _relay_events() -> list[CloudEvent]:
     clock, kept = SystemClock(), _Kept()
     log = EventLog(kept, _TOPIC, "relay", clock)
     log.begin()
-    nobody = TopicPermissions(lambda: Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
+    nobody = TopicPermissions(Policy(packaged_bundle("mesh")), Settings.from_environment({}), log)
     with suppress(TopicDenied):
         nobody.require("developer@example.com", Action.PUBLISH, ["mesh.task.accepted"])
     log.flush()

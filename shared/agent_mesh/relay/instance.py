@@ -16,7 +16,7 @@ from agent_mesh.contracts.problems import Unavailable
 from agent_mesh.platform.crash_points import crash_point
 from agent_mesh.platform.function_parts import FunctionParts
 from agent_mesh.platform.ids import random_id
-from agent_mesh.policy import Policy, packaged_bundle
+from agent_mesh.policy.active import ActivePolicy
 from agent_mesh.relay.beat import Beat, Beats
 from agent_mesh.relay.catch_up import catch_up
 from agent_mesh.relay.connections import Connection, Connections
@@ -62,7 +62,7 @@ class RelayInstance:
         self.history: Final = History(database, clock)
         self.hub: Final = Hub(self.history)
         self.tickets: Final = Tickets(database, clock)
-        self.permissions: Final = TopicPermissions(_Once(_policy_in_force), settings, parts.events)
+        self.permissions: Final = TopicPermissions(ActivePolicy.of(parts), settings, parts.events)
         self._relay = Relay(self.hub, self.history, clock)
         self._appends = Appends(self.history, lambda messages: self.hub.publish(*messages))
         self._publisher = parts.publisher
@@ -199,23 +199,3 @@ class LiveStream:
     def _end_if_closed(self) -> None:
         if self._connection and self._connection.closed_by_reader:
             self._stream.abandon()
-
-
-class _Once:
-    """Makes something at its first use, in one thread; the others wait for it."""
-
-    def __init__(self, make: Callable[[], Policy]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: Policy | None = None
-
-    def __call__(self) -> Policy:
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
-
-
-def _policy_in_force() -> Policy:
-    """Return the policy that decides: the one that came with this version."""
-    return Policy(packaged_bundle("mesh"))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import JsonValue
 
@@ -19,7 +19,7 @@ from agent_mesh.contracts.problems import TopicDenied, Unavailable
 from agent_mesh.platform.events import EventLog
 from agent_mesh.platform.ids import random_id
 from agent_mesh.platform.settings import Settings
-from agent_mesh.policy import Decision, Policy, Refusal
+from agent_mesh.policy import Decision, Refusal
 from agent_mesh.relay.stream import Readable
 from agent_mesh.relay.topics import TopicPattern
 
@@ -38,10 +38,18 @@ class Action(StrEnum):
     SUBSCRIBE = "subscribe"
 
 
-class TopicPermissions:
-    """Asks the policy in force, which `policy` returns at its first use in a process."""
+class Decides(Protocol):
+    """The mesh's policy, or one version of it."""
 
-    def __init__(self, policy: Callable[[], Policy], settings: Settings, events: EventLog) -> None:
+    def decide(self, kind: str, value: JsonValue) -> Decision:
+        """Return the decision; raise `Unavailable` where it is not known which version is in force."""
+        ...
+
+
+class TopicPermissions:
+    """Asks the policy in force."""
+
+    def __init__(self, policy: Decides, settings: Settings, events: EventLog) -> None:
         """Know groups by the settings' lists; a denial is an event."""
         self._policy = policy
         self._groups = {
@@ -88,7 +96,7 @@ class TopicPermissions:
             until, remembered = self._remembered.get(key, (0.0, None))
         if remembered and now < until:
             return remembered
-        decision = self._policy().decide(KIND, self._question(email, action, topic))
+        decision = self._policy.decide(KIND, self._question(email, action, topic))
         if _PASSING.intersection(decision.reasons):
             raise Unavailable("Policy has no time to decide at the moment; ask again.", retry_after_s=1)
         with self._lock:

@@ -33,7 +33,7 @@ def events(publisher: RecordingPublisher, clock: HandClock) -> EventLog:
 @pytest.fixture
 def permissions(policy: Policy, events: EventLog) -> TopicPermissions:
     settings = Settings.from_environment({"MESH_CALLERS": f"Caller@Example.com,{OPERATOR}", "MESH_OPERATORS": OPERATOR})
-    return TopicPermissions(lambda: policy, settings, events)
+    return TopicPermissions(policy, settings, events)
 
 
 @pytest.mark.parametrize(

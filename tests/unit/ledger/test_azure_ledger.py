@@ -53,7 +53,7 @@ def ledger(azure: AnAzureLedger) -> AzureLedger:
         "agent-mesh",
         Credential(),
         str(azure.service_file),
-        AzurePatience(call_s=5.0, whole_s=0.5, pause_s=0.01),
+        AzurePatience(call_s=20.0, whole_s=60.0, pause_s=0.01),
     )
 
 
@@ -92,8 +92,9 @@ def test_when_azure_cannot_take_it_the_next_round_tries_again(
 
 def test_what_is_never_committed_is_not_waited_for_without_end(ledger: AzureLedger, azure: AnAzureLedger) -> None:
     azure.pending = 1_000_000
+    impatient = replace(ledger, patience=AzurePatience(call_s=20.0, whole_s=0.3, pause_s=0.01))
     with pytest.raises(WitnessUnavailable, match="Committed"):
-        ledger.anchor(NOTE)
+        impatient.anchor(NOTE)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])

@@ -242,7 +242,7 @@ def test_a_witness_that_answers_drop_by_drop_is_not_listened_to_for_long() -> No
             connection, _ = listening.accept()
             with connection, suppress(OSError):
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
-                for _ in range(200):
+                for _ in range(400):
                     connection.sendall(b".")
                     time.sleep(0.05)
 
@@ -252,7 +252,7 @@ def test_a_witness_that_answers_drop_by_drop_is_not_listened_to_for_long() -> No
         began = time.monotonic()
         with pytest.raises(WitnessRefused, match="for longer"):
             client.cosign(note, 1, 0, lambda _: [])
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         thread.join()
 
 

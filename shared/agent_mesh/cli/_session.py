@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # pydantic is there anyway, rich costs 40 ms that `--json` ne
     from rich.console import Console, RenderableType
 
 _WIDTH_OF_A_PIPE = 200
-_COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)(?:ledger )?[a-z][a-z-]*")
+_COMMAND = re.compile(r"agent-mesh (?!environments|login|logout)(?:(?:ledger|relay|policy|intent) )?[a-z][a-z-]*")
 
 
 class _Address(NamedTuple):

@@ -61,6 +61,7 @@ class PageServer:
     tamper: Callable[[Answer], Answer] = field(default_factory=lambda: untouched)
     """What is done to every answer of `/api/tx/{id}`."""
     last_event_ids: list[str] = field(default_factory=list)
+    page_size: int = 50
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -152,12 +153,15 @@ class PageServer:
         finally:
             self._streams.remove(inbox)
 
-    def transaction(self, tx_id: str) -> Answer | None:
-        """Return what is known of an id."""
+    def transaction(self, tx_id: str, from_index: int) -> Answer | None:
+        """Return what is known of an id: its records from an index on, one page of them."""
         records, more = self.ledger.records(tx_id), self.answers.get(tx_id, {})
         if not records and not more:
             return None
-        empty = {"tx_id": tx_id, "records": records, "next_index": None, "task": None, "run": None, "dead": None}
+        following = [each for each in records if each["index"] >= from_index]
+        page, rest = following[: self.page_size], following[self.page_size :]
+        next_index = rest[0]["index"] if rest else None
+        empty = {"tx_id": tx_id, "records": page, "next_index": next_index, "task": None, "run": None, "dead": None}
         return self.tamper(deepcopy(empty | more))
 
     def _send(self, text: str | None) -> None:
@@ -222,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/stream":
             self._stream()
         elif path.startswith("/api/tx/"):
-            self._story(unquote(path.removeprefix("/api/tx/")))
+            self._story(unquote(path.removeprefix("/api/tx/")), int(query.get("from_index", ["0"])[0]))
         else:
             self._others(path, query)
 
@@ -241,11 +245,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._problem(404, "not_found", "There is nothing here.")
 
-    def _story(self, tx_id: str) -> None:
+    def _story(self, tx_id: str, from_index: int) -> None:
         if tx_id.endswith("/explanation"):
             found = self.behind.explanations.get(tx_id.removesuffix("/explanation"))
         else:
-            found = self.behind.transaction(tx_id)
+            found = self.behind.transaction(tx_id, from_index)
         if found is None:
             self._problem(404, "not_found", f"There is no transaction or task {tx_id}.")
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from agent_mesh.contracts.values import JsonObject
 from agent_mesh.ledger import (
@@ -61,7 +61,7 @@ class SmallLedger:
         """Return the proof between two sizes."""
         return consistency_proof(nodes_from_leaves(self._hashes), old_size, new_size)
 
-    def records(self, tx_id: str) -> list[dict[str, object]]:
+    def records(self, tx_id: str) -> list[dict[str, Any]]:
         """Return the records of a transaction, as the dashboard's API gives them."""
         return [
             {

@@ -21,6 +21,7 @@ export class StoryView {
   #answer = null;
   #timer = 0;
   #again = 0;
+  #deeper = false; // more than the first page was asked for: looking again must not take it away
   #lookedAt = 0;
   #steps = new Map();
   #parts = {
@@ -48,6 +49,7 @@ export class StoryView {
     this.#id = id;
     this.#answer = null;
     this.#again = 0;
+    this.#deeper = false;
     this.#lookedAt = Date.now();
     this.#steps.clear();
     byId("story").hidden = false;
@@ -88,9 +90,11 @@ export class StoryView {
     const id = this.#id;
     try {
       const answer = await transaction(id, fromIndex);
+      const rest = fromIndex === null && this.#deeper ? await transaction(id, this.#answer.records.at(-1).index + 1) : null;
       if (id !== this.#id) return;
-      if (fromIndex !== null) answer.records = [...this.#answer.records, ...answer.records];
-      this.#answer = answer;
+      const known = fromIndex !== null || rest ? this.#answer.records : [];
+      this.#answer = { ...answer, records: joined(known, answer.records, rest?.records ?? []), next_index: (rest ?? answer).next_index };
+      this.#deeper ||= fromIndex !== null;
       this.#draw();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -182,7 +186,7 @@ export class StoryView {
     const { summary } = this.#parts;
     summary.dataset.proof = refused ? "refused" : proved === states.length ? "proved" : "some";
     const all = plural(states.length, "ledger entry", "ledger entries");
-    setText(summary, refused ? `Do not rely on this story: the proof of ${refused} of ${all} was refused.` : `${proved} of ${all} proved in this browser.`);
+    setText(summary, refused ? `Do not rely on this story: the proof of ${refused} of ${all} was refused.` : `${proved} of ${all} proved in this browser.${(this.#answer.next_index ?? null) === null ? "" : " There are more."}`);
   }
 
   #fail(error) {
@@ -197,6 +201,12 @@ export class StoryView {
     this.#head("Not shown");
     fill(this.#parts.state, "failed", (known ?? failed)());
   }
+}
+
+// Each entry once, by its place in the ledger; of two the later one, which may have its receipt by now.
+function joined(...pages) {
+  const found = new Map(pages.flat().map((record) => [record.index, record]));
+  return [...found.values()].sort((one, other) => one.index - other.index);
 }
 
 // The same entry comes with another receipt whenever the ledger has grown.

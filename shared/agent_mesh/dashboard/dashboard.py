@@ -17,6 +17,7 @@ from agent_mesh.dashboard._sessions import Sessions
 from agent_mesh.dashboard._sign_in import SignIn
 from agent_mesh.dashboard._static import StaticFiles
 from agent_mesh.dashboard._story import Stories, Work
+from agent_mesh.ledger.cosigned import CosignedStore
 from agent_mesh.ledger.reader import LedgerReader
 from agent_mesh.ledger.store import LedgerStore
 from agent_mesh.platform.app import Access
@@ -52,7 +53,7 @@ class Dashboard:
         self.sessions = Sessions(cookies, settings.session_seconds, clock)
         self.sign_in = SignIn(settings, self.origin, parts.verifier, cookies, clock)
         self.static = StaticFiles()
-        self.ledger = LedgerReader(LedgerStore(parts.database))
+        self.ledger = LedgerReader(LedgerStore(parts.database), CosignedStore(parts.database))
         work = Work(parts)
         self.stories = Stories(self.ledger, work, clock)
         self.explanations = Explanations(parts, self.ledger, work)

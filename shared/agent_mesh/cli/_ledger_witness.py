@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -62,6 +63,8 @@ def witness(
     answer = Serving(url=f"http://{host}:{server.server_port}", key=str(key), ledgers=[str(each) for each in logs])
     session.answer(answer, f"witness   {answer.url}", f"key       {answer.key}")
     sys.stdout.flush()  # whoever reads it through a pipe waits for the address
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it starts in the background ignore the first
+        signal.signal(number, signal.default_int_handler)
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:

@@ -179,6 +179,7 @@ def test_what_is_stored_and_was_changed_by_hand_is_not_activated(policies: Polic
     document.update({"bundle": forged})
     answer = policies.post(f"/policies/{version}/activate", {})
     assert answer.refusal == (409, "conflict")
+    assert policies.post(f"/policies/{upload(policies, risk_limit(24))}/shadow", {}).status == 200
     policies.mesh.database.collection("policy_switches").document("mesh").update({"active": version})
     for _ in range(3):
         decided_by(policies, packaged_bundle("mesh").version)

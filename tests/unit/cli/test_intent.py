@@ -86,7 +86,7 @@ def test_a_refusal_of_the_relay_is_explained(relay: StubMesh, run: Run) -> None:
 
 def test_a_deployed_mesh_needs_the_address_of_the_function(prod: StubMesh, run: Run) -> None:
     done = run("intent", "publish", str(SAMPLES / "sample.json"), "--env", "prod")
-    assert (done.code, "orchestrator only" in done.err) == (2, True)
+    assert (done.code, "does not know its function" in done.err) == (2, True)
     prod.rules["POST /publish"] = Answer({"status": "ok", "event_id": "7"})
     done = run("intent", "publish", str(SAMPLES / "sample.json"), "--env", "prod", "--url", prod.url)
     assert (done.code, "event 7" in done.out) == (0, True)

@@ -32,8 +32,8 @@ def a_log(*entries: str) -> SmallLog:
 
 
 @contextmanager
-def witness(folder: Path) -> Iterator[WitnessClient]:
-    """Run the command until it is interrupted as by Ctrl-C."""
+def witness(folder: Path, stop_by: signal.Signals = signal.SIGINT) -> Iterator[WitnessClient]:
+    """Run the command until it is interrupted as by Ctrl-C, or stopped as a service is."""
     command = "from agent_mesh.cli import main; main()"
     words = ("ledger", "witness", "witness.example/w1", "--ledger", str(a_log().key), "--folder", str(folder), "--json")
     environment = {**os.environ, "PYTHONPATH": str(SHARED)}
@@ -44,8 +44,11 @@ def witness(folder: Path) -> Iterator[WitnessClient]:
             told = json.loads(b"".join(lines) + b"}")
             yield WitnessClient(told["url"], parse_verifier_key(told["key"]), timeout_s=10.0)
         finally:
-            running.send_signal(signal.SIGINT)
-            assert running.wait(20) == 0
+            running.send_signal(stop_by)
+            try:
+                assert running.wait(20) == 0
+            finally:
+                running.kill()
 
 
 def cosigned(client: WitnessClient, log: SmallLog) -> Note:
@@ -68,7 +71,7 @@ def test_a_checkpoint_is_cosigned_and_a_fork_refused_after_a_restart_too(tmp_pat
 
 
 def test_what_is_no_submission_is_refused_and_the_witness_goes_on(tmp_path: Path) -> None:
-    with witness(tmp_path / "kept") as client, urllib3.PoolManager(retries=False) as http:
+    with witness(tmp_path / "kept", signal.SIGTERM) as client, urllib3.PoolManager(retries=False) as http:
         url = client._url.removesuffix("/add-checkpoint")
         for path, body, status in [
             ("/add-checkpoint", b"", 400),

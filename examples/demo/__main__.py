@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 import uuid
@@ -14,11 +15,12 @@ from rich.text import Text
 from agent_mesh.client import MeshClient, MeshClientError
 from emulator.errors import EmulatorError
 from examples.demo.documents import Document, markdown_files, read_document
-from examples.demo.proofs import prove_all
+from examples.demo.intents import decide_and_prove
+from examples.demo.proofs import ProofFailedError, prove_all
 from examples.demo.report import result_table, totals
 from examples.demo.shown import console
-from examples.demo.stack import running_stack
-from examples.demo.work import wake, work
+from examples.demo.stack import RunningMesh, running_stack
+from examples.demo.work import succeeded, wake, work
 
 
 def main() -> int:
@@ -31,15 +33,17 @@ def main() -> int:
     if not documents:
         parser.error("there is no Markdown file here; name the files to digest")
     try:
-        with running_stack() as stack_file:
-            return present(documents, stack_file)
-    except (EmulatorError, MeshClientError) as error:
+        with running_stack() as mesh:
+            fine = present(documents, mesh.stack_file)
+            stay(mesh)
+            return 0 if fine else 1
+    except (EmulatorError, MeshClientError, ProofFailedError) as error:
         console.print(Text.assemble(("The demo failed: ", "bold red"), str(error)))
         return 1
 
 
-def present(documents: Sequence[Document], stack_file: Path) -> int:
-    """Work through the documents and the proofs, and say how it went."""
+def present(documents: Sequence[Document], stack_file: Path) -> bool:
+    """Work through the documents, the intents and the proofs, say how it went, and return whether all is well."""
     run_key = uuid.uuid4().hex[:12]
     with MeshClient.from_stack(stack_file) as mesh:
         wake(mesh)
@@ -48,8 +52,22 @@ def present(documents: Sequence[Document], stack_file: Path) -> int:
         console.print(result_table(outcomes))
         seconds = time.monotonic() - started
         proofs_hold = prove_all(mesh, stack_file, documents[0], run_key)
+    console.print()
+    echoed = next((outcome.echo.task_id for outcome in outcomes if succeeded(outcome.echo) and outcome.echo), "")
+    proofs_hold &= decide_and_prove(stack_file, echoed, run_key)
     console.print(totals(outcomes, seconds))
-    return 0 if proofs_hold and all(outcome.fine for outcome in outcomes) else 1
+    return proofs_hold and all(outcome.fine for outcome in outcomes)
+
+
+def stay(mesh: RunningMesh) -> None:
+    """Leave the mesh running for somebody at a terminal, until they have seen enough."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    console.print(
+        f"\nAll of it is on the dashboard, {mesh.dashboard}, while the mesh runs. [bold]Enter[/bold] stops it."
+    )
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        input()
 
 
 if __name__ == "__main__":

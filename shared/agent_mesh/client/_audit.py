@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -11,6 +12,7 @@ from agent_mesh.client._client import segment
 from agent_mesh.client._errors import AnswerUnreadable, ProblemError, RequestInvalid
 from agent_mesh.client._exchange import Call, Exchange, clean_base_url
 from agent_mesh.client._pace import Clock
+from agent_mesh.client._stack import STACK_FILE, Stack
 from agent_mesh.client._tokens import GoogleTokens, TokenSource
 from agent_mesh.client._transport import PooledTransport, Transport
 from agent_mesh.contracts.problems import FieldFault
@@ -47,6 +49,13 @@ class AuditClient:
             raise RequestInvalid([FieldFault(field="base_url", message=str(error))]) from error
         self._transport = transport or PooledTransport()
         self._exchange = Exchange(url, audience or url, tokens or GoogleTokens(), self._transport, timeout_s, clock)
+
+    @classmethod
+    def from_stack(cls, path: str | Path = STACK_FILE, email: str | None = None) -> Self:
+        """Speak to the audit function of the local stack, as `email` or its developer."""
+        stack = Stack.read(path)
+        audit, transport = stack.function(AUDIT), PooledTransport()
+        return cls(audit.url, audience=audit.audience, tokens=stack.tokens(email, transport), transport=transport)
 
     def checkpoint(self) -> str:
         """Return the newest checkpoint: a signed note."""

@@ -63,9 +63,7 @@ def stay(mesh: RunningMesh) -> None:
     """Leave the mesh running for somebody at a terminal, until they have seen enough."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
-    console.print(
-        f"\nAll of it is on the dashboard, {mesh.dashboard}, while the mesh runs. [bold]Enter[/bold] stops it."
-    )
+    console.print(f"\nThe mesh runs on, and all of it is at {mesh.dashboard}; [bold]Enter[/bold] stops it.")
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         input()
 

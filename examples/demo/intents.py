@@ -48,7 +48,8 @@ def decide_and_prove(stack_file: Path, task_id: str, run_key: str) -> bool:
     """Publish intents, show what policy made of them, and return whether the ledger proves all of it."""
     with RelayClient.from_stack(stack_file) as relay, AuditClient.from_stack(stack_file) as audit:
         key = parse_verifier_key(audit.key())
-        decided = [_settled(audit, each) for each in _decisions(relay, run_key)]
+        seen = sorted(_decisions(relay, run_key), key=lambda each: str(each[0]["tx_id"]))
+        decided = [_settled(audit, each) for each in seen]
         console.print(_table(decided, key))
         proofs = {
             "decisions are kept": lambda: _prove_receipts([each.receipt for each in decided], key),
@@ -56,7 +57,8 @@ def decide_and_prove(stack_file: Path, task_id: str, run_key: str) -> bool:
             "forgery is refused": lambda: _prove_forgery(decided[0].receipt, key),
             "nothing was changed": lambda: _prove_whole(audit, key),
         }
-        return all([prove(name, proof) for name, proof in proofs.items()])
+        held = [prove(name, proof) for name, proof in proofs.items()]
+    return all(held)
 
 
 def _decisions(relay: RelayClient, run_key: str) -> Iterator[tuple[dict[str, Any], dict[str, Any], float]]:
@@ -115,16 +117,24 @@ def _table(decided: Sequence[Decided], key: VerifierKey) -> Table:
             reasons,
             f"{each.seconds * 1000:.0f} ms",
             str(each.receipt.index),
-            "verified" if verify_receipt(each.receipt, key) else "",
+            _verified(each.receipt, key),
         )
     return table
+
+
+def _verified(receipt: Receipt, key: VerifierKey) -> Text:
+    try:
+        verify_receipt(receipt, key)
+    except LedgerError as error:
+        return Text(error.code, "bold red")
+    return Text("verified", "green")
 
 
 def _prove_receipts(receipts: Sequence[Receipt], key: VerifierKey) -> str:
     """Verify each receipt with the ledger's key alone: nobody is asked."""
     verified = [verify_receipt(receipt, key) for receipt in receipts]
     check(all(each.entry.event == DECISIONS for each in verified), "a receipt is of something else than a decision")
-    return f"{len(verified)} receipts verified offline, under the key {str(key)[:40]}…"
+    return f"{len(verified)} receipts verified offline, under the key {key}"
 
 
 def _prove_task(audit: AuditClient, task_id: str, key: VerifierKey) -> str:

@@ -26,7 +26,9 @@ def _cost(options: argparse.Namespace) -> object:
 
     measured = cost.measure()
     if options.write_docs:
-        cost.DOCUMENT.write_text(cost.document(measured))
+        from benchmarks import watched
+
+        cost.DOCUMENT.write_text(cost.document(measured, watched.measure()))
     if not options.json:
         cost.show(measured)
     return cost.as_json(measured)

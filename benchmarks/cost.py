@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks import prices
 from benchmarks.recorder import Bill
 from benchmarks.scenarios import Measured, measure_all
+from benchmarks.watched import KINDS, Watched
 from benchmarks.workbench import workbench
 from emulator.prices import (
     FIRESTORE,
@@ -74,6 +75,17 @@ and {LIMITS["publishes"]} publish calls; `tests/contract/test_cost_of_a_task.py`
 """
 
 
+_KEPT: Final = """## Kept in the ledger, and watched
+
+The tables above are of the orchestrator and the agent alone. Each of a task's three events is pushed to the ledger
+and to the relay as well. The relay writes two documents for each, the message and its key, and publishes it once for
+its other instances. The ledger writes three documents a commit, however many entries it has, and tells the relay of
+the commit. A task that comes alone pays for commits of its own; the busier the mesh, the less. These are the books of
+a whole local mesh (`benchmarks/watched.py`), per task, with everything above included; dollars are Firestore's in us-
+central1 and Pub/Sub's.
+"""
+
+
 def measure() -> list[Measured]:
     """Run all scenarios on emulators of their own."""
     with workbench() as bench:
@@ -126,11 +138,13 @@ def show(measured: list[Measured]) -> None:
     console.print(*(over_limit(measured) or ["The happy path keeps its limits."]), sep="\n")
 
 
-def document(measured: list[Measured]) -> str:
+def document(measured: list[Measured], watched: list[Watched]) -> str:
     """Return docs/cost.md."""
     operations = _markdown(_operations_header(), _operations(measured))
     money = _markdown(_money_header(), _money(measured))
-    return f"{_HEAD}\n{operations}{_NOTES}\n## US dollars per million tasks\n\n{money}\n{_price_list()}"
+    kept = _markdown(["Pub/Sub, happy path", *KINDS.values(), "$ per million"], [each.row for each in watched])
+    head = f"{_HEAD}\n{operations}{_NOTES}\n## US dollars per million tasks\n\n{money}"
+    return f"{head}\n{_KEPT}\n{kept}\n{_price_list()}"
 
 
 def _operations_header() -> list[str]:

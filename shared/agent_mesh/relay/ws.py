@@ -36,14 +36,18 @@ def serve(websocket: WebSocket, stream: LiveStream) -> None:
 
 
 def _serve(websocket: WebSocket, stream: LiveStream) -> None:
-    silent = 0
+    silent, cursor = 0, None
     for batch in stream.batches():
-        if websocket.heard():
+        alive = websocket.heard()
+        if alive:
             silent = 0
         stream.listen_again()
         for event in batch:
             if not websocket.open:
                 return
+            if alive and event == Heartbeat(cursor):
+                continue  # what the client said has woken us, a pong perhaps: an answer would wake us for ever
+            cursor = event.cursor if isinstance(event, (Delivery, Heartbeat)) else cursor
             text = frame(event)
             if text is not None:
                 websocket.send(text)

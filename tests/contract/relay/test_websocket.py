@@ -73,6 +73,17 @@ def test_a_client_that_closes_is_forgotten_at_once(relay: Relay) -> None:
     eventually(lambda: relay.get(f"/presence?topic={topic}").json["count"] == 0, 5)
 
 
+def test_a_pong_is_not_answered_with_another_ping(relay: Relay) -> None:
+    topic = unique("t")
+    relay.published(topic, 1)
+    with connected(relay, topic) as client:
+        received(client, 1)
+        until, frames = time.monotonic() + 0.5, 0
+        while (left := until - time.monotonic()) > 0:
+            frames += client.receive(timeout=left) is not None
+    assert frames <= 1
+
+
 def test_a_client_that_sends_a_message_is_told_that_nobody_listens(relay: Relay) -> None:
     with connected(relay, unique("t")) as client:
         client.send("hello")

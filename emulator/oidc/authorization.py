@@ -28,6 +28,9 @@ CODE_SECONDS: Final = 60.0
 _MOST_CODES: Final = 1000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,190}")
+_ADDRESS: Final = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
+"""What may stand in a `Location`: `urlsplit` drops line ends, and would let an address bring headers of its own."""
+
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}", flags=re.ASCII)
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}", flags=re.ASCII)
 
@@ -133,15 +136,15 @@ def _fault(asked: Mapping[str, str]) -> str:
 
 
 def _on_this_machine(redirect_uri: str) -> bool:
+    if not _ADDRESS.fullmatch(redirect_uri):
+        return False
     try:
         target = urlsplit(redirect_uri)
         parts = (target.scheme, target.hostname in _LOOPBACK, target.port, target.username, target.fragment)
     except ValueError:
         return False
     scheme, local, port, user, fragment = parts
-    return (
-        scheme == "http" and local and port is not None and user is None and not fragment and "\\" not in redirect_uri
-    )
+    return scheme == "http" and local and port is not None and user is None and not fragment
 
 
 def _back(asked: Mapping[str, str], **answer: str) -> Reply:

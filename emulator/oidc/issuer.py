@@ -8,6 +8,7 @@ https://www.googleapis.com/oauth2/v1/certs.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -21,6 +22,7 @@ CERTS_PATH: Final = "/oauth2/v1/certs"
 MINT_PATH: Final = "/token"
 LIFETIME_SECONDS: Final = 3600
 _CERTS_MAX_AGE: Final = 3600
+_WHOLE_SECONDS: Final = re.compile(r"-?\d{1,10}", flags=re.ASCII)
 
 
 def claims(issuer: str, audience: str, email: str, issued_at: int, expires_in: int) -> dict[str, object]:
@@ -116,7 +118,7 @@ class Issuer:
     def _token(self, request: Request) -> Reply:
         audience, email = request.query.get("audience", ""), request.query.get("email", "")
         seconds = request.query.get("expires_in", str(LIFETIME_SECONDS))
-        if not audience or not email or not seconds.removeprefix("-").isdecimal():
+        if not audience or not email or not _WHOLE_SECONDS.fullmatch(seconds):
             asked = "give audience, email and optionally expires_in (whole seconds)"
             return text_reply(asked, HTTPStatus.BAD_REQUEST)
         token = self.mint(audience, email, int(seconds))

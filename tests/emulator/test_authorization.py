@@ -141,6 +141,8 @@ def test_without_a_prompt_the_hinted_account_or_the_developer_is_signed_in(issue
 @pytest.mark.parametrize(
     "redirect_uri",
     [
+        "http://127.0.0.1:8080/\r\nSet-Cookie: planted=1",
+        "http://127.0.0.1:8080/\u2028",
         "",
         "https://127.0.0.1:8080/",
         "http://evil.example/",

@@ -80,7 +80,10 @@ def test_the_token_endpoint_can_answer_in_plain_text(issuer: Issuer) -> None:
 
 
 def test_the_token_endpoint_says_what_is_missing(issuer: Issuer) -> None:
-    for fields in ({"email": EMAIL}, {"audience": "a"}, {"audience": "a", "email": EMAIL, "expires_in": "soon"}):
+    for seconds in ("soon", "--5", "9" * 5000):
+        fields = {"audience": "a", "email": EMAIL, "expires_in": seconds}
+        assert HTTP.request("GET", issuer.token_url, fields=fields).status == 400
+    for fields in ({"email": EMAIL}, {"audience": "a"}):
         assert HTTP.request("GET", issuer.token_url, fields=fields).status == 400
     assert HTTP.request("GET", issuer.url + "/else").status == 404
     assert HTTP.request("GET", issuer.url + "/healthz").status == 200

@@ -31,7 +31,8 @@ _SILENCE_S: Final = 45.0
 """Streams show life every 15 seconds."""
 
 _RETRY_S: Final = 1.0
-_PASSING: Final = frozenset({429, 503})
+_TOO_MANY: Final = 429
+_SERVER_ERROR: Final = 500
 
 
 class RelayGap(BaseModel):
@@ -76,7 +77,7 @@ class Watch:
                     if event.data and event.kind != "end":
                         yield _read(event)
             except (ConnectionFailed, ProblemError) as error:
-                if isinstance(error, ProblemError) and error.status not in _PASSING:
+                if isinstance(error, ProblemError) and not _may_pass(error.status):
                     raise
                 failing_since = failing_since or clock.monotonic()
                 if clock.monotonic() - failing_since > self._watching.patience_s:
@@ -96,6 +97,11 @@ class Watch:
         if isinstance(opened, Reply):
             raise refusal(opened, Call("GET", path))
         return server_events(opened, self.last_event_id)
+
+
+def _may_pass(status: int) -> bool:
+    """Tell whether to connect again: what stands before an instance that dies answers 500, 502 and 504 too."""
+    return status == _TOO_MANY or status >= _SERVER_ERROR
 
 
 def _read(event: ServerEvent) -> RelayMessage | RelayGap:

@@ -21,6 +21,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import WebsocketMismatch
 
 from agent_mesh.contracts.problems import (
     PROBLEM_CONTENT_TYPE,
@@ -171,7 +172,6 @@ class FunctionApp:
         self._verifier = verifier
         self._events = events
         self._access: dict[str, tuple[Access, int]] = {}
-        self._websockets: list[str] = []
         self.flask = _openapi(role, description)
         self.flask.before_request(self._admit)
         self.flask.register_error_handler(MeshError, _problem)
@@ -230,15 +230,21 @@ class FunctionApp:
             endpoint = view.__name__
             self.flask.add_url_rule(path, endpoint, view, websocket=True)
             self._access[endpoint] = (access, BODY_LIMIT_BYTES)
-            self._websockets.append(path)
             return view
 
         return register
 
     def accept_websockets(self, framework: flask.Flask) -> None:
-        """Let functions-framework's own application hand on what asks for a WebSocket: its only rule refuses it."""
-        for path in self._websockets:
-            framework.add_url_rule(path, f"websocket {path}", lambda: self.serve(flask.request), websocket=True)
+        """Let functions-framework's own application hand on what asks for a WebSocket: its only rule refuses it.
+
+        Every path is handed on: what has none is to be refused as anything else is.
+        """
+
+        def handed_on(**_path: str) -> flask.Response:
+            return self.serve(flask.request)
+
+        for path in ("/", "/<path:path>"):
+            framework.add_url_rule(path, f"websocket {path}", handed_on, websocket=True)
 
     def answer_static(self, framework: flask.Flask) -> None:
         """Let functions-framework's own application hand on `/static/`: it would look there for files of its own."""
@@ -369,6 +375,8 @@ def _http_problem(error: HTTPException) -> flask.Response:
         return _problem(NotFound(f"There is nothing at {flask.request.path}; GET /docs lists what is here."))
     if error.code == 413:  # noqa: PLR2004
         return _problem(BodyTooLarge(f"The body may have {flask.request.max_content_length} bytes at most."))
+    if isinstance(error, WebsocketMismatch):
+        return _problem(MalformedRequest(f"{flask.request.path} speaks no WebSocket; ask without an Upgrade."))
     return _problem(MalformedRequest(error.description or "The request cannot be read."))
 
 

@@ -9,7 +9,8 @@ What it costs, in documents:
 - to append a message: 1 write; 2 with a key (`relay_keys`); now and then 1 more that lists the topic
   (`relay_topics`). TTL deletes each once. 1 read where the instance does not know the topic's newest message, and 2
   for each lost race. Messages of one topic that are appended together are one commit.
-- to read: 1 for each message returned, at least 1 and at most 51.
+- to read: 1 for each message returned, at least 1 and at most 51. For a reader who missed more than 50, 1 for each of
+  them and at most 102 more.
 
 Only a topic's entry in the list is written more than once: at most once in each retention by each instance. An
 instance trusts for 10 minutes what it knows of a topic's newest message: far less than the time after which TTL may
@@ -32,7 +33,7 @@ from agent_mesh.platform.ids import derived_id, random_id
 from agent_mesh.relay.heads import Heads
 from agent_mesh.relay.keys import PublishKeys
 from agent_mesh.relay.messages import NO_MESSAGE, Draft, Message, id_of, next_number, number_at
-from agent_mesh.relay.replay import HISTORY_LIMIT, GapReason, Replay
+from agent_mesh.relay.replay import HISTORY_LIMIT, RESUME_LIMIT, GapReason, Replay
 from agent_mesh.relay.topic_list import TopicList
 from agent_mesh.relay.topics import TopicPattern
 
@@ -123,6 +124,30 @@ class History:
             return self._replay(later[-HISTORY_LIMIT:], GapReason.TOO_OLD)
         return self._replay(later, position=position)
 
+    def after(self, topic: str, position: int) -> Iterator[Replay]:
+        """Yield exactly what came after a position, oldest first, in parts that are read as they are asked for.
+
+        Only behind 1,000 messages more than 50 are a gap.
+        """
+        replay = self.since(topic, position)
+        if replay.gap is GapReason.TOO_OLD:
+            for _ in range(RESUME_LIMIT // HISTORY_LIMIT):
+                if self.forgets(position):
+                    break
+                page = tuple(self.oldest(topic, position))
+                position = page[-1].number if page else position
+                yield Replay(page, position)
+                if len(page) < HISTORY_LIMIT:
+                    break
+            replay = self.since(topic, position)
+        yield replay
+
+    def oldest(self, topic: str, position: int) -> list[Message]:
+        """Return the first messages after a position, at most 50."""
+        query: Any = self._database.collection(COLLECTION).where(filter=FieldFilter("topic", "==", topic))
+        query = query.where(filter=FieldFilter("number", ">", position))
+        return _read(query.order_by("number").limit(HISTORY_LIMIT))
+
     def find(self, topic: str, number: int) -> Message | None:
         """Return the message with this number, None if there is none or no longer."""
         found = self._newest(topic, 1, number, number)
@@ -207,13 +232,15 @@ class History:
             query = query.where(filter=FieldFilter("number", ">=", position))
         if last is not None:
             query = query.where(filter=FieldFilter("number", "<=", last))
-        query = query.order_by("number", direction=firestore.Query.DESCENDING).limit(limit)
-        with firestore_errors():
-            found = [_message_of(snapshot.to_dict()) for snapshot in query.get()]
-        return found[::-1]
+        return _read(query.order_by("number", direction=firestore.Query.DESCENDING).limit(limit))[::-1]
 
     def _document(self, topic: str, previous: int) -> Any:  # noqa: ANN401  # the client's reference type is untyped
         return self._database.collection(COLLECTION).document(derived_id("msg", topic, str(previous)))
+
+
+def _read(query: Any) -> list[Message]:  # noqa: ANN401  # the client's query type is untyped
+    with firestore_errors():
+        return [_message_of(snapshot.to_dict()) for snapshot in query.get()]
 
 
 def _message_of(fields: dict[str, Any]) -> Message:

@@ -9,14 +9,17 @@ from typing import Final, Protocol
 from agent_mesh.relay.messages import Message
 
 HISTORY_LIMIT: Final = 50
-"""Most messages of a topic that are replayed."""
+"""Most messages of a topic that are replayed to who is new, and most that are read at once."""
+
+RESUME_LIMIT: Final = 1000
+"""Most messages of a topic that are read for a reader who was here before, before those 50."""
 
 
 class GapReason(StrEnum):
     """Why a stream cannot go on exactly where it was."""
 
     TOO_OLD = "too_old"
-    """More was published since than is replayed, or the position is older than anything that is kept."""
+    """More was published since than is read for one reader, or the position is older than anything that is kept."""
     UNKNOWN = "unknown"
     """The position is none that this topic ever had."""
     CURSOR_FULL = "cursor_full"

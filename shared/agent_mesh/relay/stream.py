@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Protocol, TypeAlias
 
@@ -99,6 +99,10 @@ class TopicHistory(StoredMessages, Protocol):
 
     def topics(self, pattern: TopicPattern) -> list[str]:
         """Return the topics with messages that a pattern stands for."""
+        ...
+
+    def after(self, topic: str, position: int) -> Iterator[Replay]:
+        """Yield what came after a position, in parts; the last one has a gap where it was more than 1,000 messages."""
         ...
 
     def forgets(self, number: int) -> bool:
@@ -316,16 +320,16 @@ class OpenStream:
         progress = self._progress
         position = progress.position(topic)
         if position is None:
-            replay = self._source.history.latest(topic)
-            gap = _gap_of_unnamed(replay, progress)
+            newest = self._source.history.latest(topic)
+            parts = iter([replace(newest, gap=_gap_of_unnamed(newest, progress))])
         else:
-            replay = self._source.history.since(topic, position)
-            gap = replay.gap
-        if gap:
-            yield Gap(topic, gap)
-        for message in replay.messages:
-            yield self._delivery(message)
-        progress.reached(topic, replay.position)
+            parts = self._source.history.after(topic, position)
+        for part in parts:
+            if part.gap:
+                yield Gap(topic, part.gap)
+            for message in part.messages:
+                yield self._delivery(message)
+            progress.reached(topic, part.position)
 
     def _delivery(self, message: Message) -> Delivery:
         self._progress.reached(message.topic, message.number)

@@ -7,6 +7,7 @@ message. The server pings; a client that shows no life for two heartbeats is lef
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Final
 
 from agent_mesh.contracts.values import to_json
@@ -23,6 +24,7 @@ _CODES: Final = {
     EndReason.UNAVAILABLE: TRY_AGAIN_LATER,
 }
 _SILENT_BEATS: Final = 2
+_BETWEEN_PINGS_SECONDS: Final = 5.0
 
 
 def serve(websocket: WebSocket, stream: LiveStream) -> None:
@@ -36,7 +38,7 @@ def serve(websocket: WebSocket, stream: LiveStream) -> None:
 
 
 def _serve(websocket: WebSocket, stream: LiveStream) -> None:
-    silent = 0
+    silent, cursor, pinged = 0, None, -_BETWEEN_PINGS_SECONDS
     for batch in stream.batches():
         if websocket.heard():
             silent = 0
@@ -44,12 +46,15 @@ def _serve(websocket: WebSocket, stream: LiveStream) -> None:
         for event in batch:
             if not websocket.open:
                 return
+            if event == Heartbeat(cursor) and monotonic() - pinged < _BETWEEN_PINGS_SECONDS:
+                continue  # what the client said has woken us, a pong perhaps: an answer would wake us for ever
+            cursor = event.cursor if isinstance(event, (Delivery, Heartbeat)) else cursor
             text = frame(event)
             if text is not None:
                 websocket.send(text)
             if isinstance(event, Heartbeat):
                 websocket.ping()
-                silent += 1
+                silent, pinged = silent + 1, monotonic()
             elif isinstance(event, End):
                 websocket.close(_CODES[event.reason], event.reason.value)
         if silent > _SILENT_BEATS:

@@ -73,6 +73,17 @@ def test_a_client_that_closes_is_forgotten_at_once(relay: Relay) -> None:
     eventually(lambda: relay.get(f"/presence?topic={topic}").json["count"] == 0, 5)
 
 
+def test_a_pong_is_not_answered_with_another_ping(relay: Relay) -> None:
+    topic = unique("t")
+    relay.published(topic, 1)
+    with connected(relay, topic) as client:
+        received(client, 1)
+        until, frames = time.monotonic() + 0.5, list[str]()
+        while (left := until - time.monotonic()) > 0:
+            frames += [text for text in [client.receive(timeout=left)] if text is not None]
+    assert len(frames) < 5, frames
+
+
 def test_a_client_that_sends_a_message_is_told_that_nobody_listens(relay: Relay) -> None:
     with connected(relay, unique("t")) as client:
         client.send("hello")
@@ -83,7 +94,7 @@ def test_a_client_that_sends_a_message_is_told_that_nobody_listens(relay: Relay)
 
 
 def handshake(relay: Relay, target: str, *, without: str = "") -> bytes:
-    """Return the first line of the answer to a handshake that lacks a header."""
+    """Return how the answer to a handshake that lacks a header begins."""
     address = urlsplit(relay.mesh.stack.url(RELAY))
     headers = {
         "Host": address.netloc,
@@ -96,7 +107,7 @@ def handshake(relay: Relay, target: str, *, without: str = "") -> bytes:
     lines = [f"GET {target} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items() if name != without)]
     with socket.create_connection((address.hostname or "", address.port or 0), 20) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        return connection.recv(4096).split(b"\r\n")[0]
+        return connection.recv(4096)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +116,10 @@ def handshake(relay: Relay, target: str, *, without: str = "") -> bytes:
 )
 def test_a_handshake_is_complete_or_refused(relay: Relay, without: str, status: int) -> None:
     assert handshake(relay, "/ws?topic=a", without=without).split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/docs", 400), ("/nowhere", 404), ("/", 404)])
+def test_a_handshake_anywhere_else_is_refused_as_a_problem(relay: Relay, path: str, status: int) -> None:
+    answer = handshake(relay, path)
+    assert answer.split()[1] == str(status).encode()
+    assert b"application/problem+json" in answer

@@ -114,6 +114,7 @@ def test_a_watch_goes_on_behind_the_last_event_whatever_breaks() -> None:
         [message(1), message(2), END],
         ConnectionFailed("gone"),
         Reply(503, {}, b"{}"),
+        Reply(502, {}, b"<html>Bad Gateway</html>"),
         [block(event_id="5").encode(), GAP, message(6)],
         Reply(403, {}, b"{}"),
     )
@@ -124,7 +125,7 @@ def test_a_watch_goes_on_behind_the_last_event_whatever_breaks() -> None:
         next(events)
     assert seen == ["1", "2", "gap", "6"]
     assert watch.last_event_id == "6"
-    assert [asked.headers.get("Last-Event-ID") for asked in streams.asked] == [None, "2", "2", "2", "6"]
+    assert [asked.headers.get("Last-Event-ID") for asked in streams.asked] == [None, "2", "2", "2", "2", "6"]
     assert {asked.url for asked in streams.asked} == {"https://relay.test/subscribe?topic=a&topic=b.%2A"}
     assert streams.asked[0].headers["Authorization"] == "Bearer for https://relay.test"
 

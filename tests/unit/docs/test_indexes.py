@@ -180,6 +180,7 @@ QUERIES: dict[str, Callable[[Stores], object]] = {
     "DeadLetters.page": list_dead,
     "PolicyVersions.newest": lambda stores: stores.policies.newest(10),
     "History._newest": read_messages,
+    "History.oldest": lambda stores: stores.messages.oldest("tasks.a", 1),
     "TopicList.matching": list_topics,
     "LedgerStore.places": lambda stores: stores.ledger.places(["ev_1"]),
     "LedgerStore.bundles_of": lambda stores: stores.ledger.bundles_of("task_1", 0, 4),

@@ -103,11 +103,34 @@ def test_a_reader_who_was_away_too_long_is_told_once(relay: Relay, append: Appen
     assert messages(until_quiet(relay.open(ONE, cursor(resumed)))) == new
 
 
-def test_too_many_missed_messages_are_a_gap_and_then_the_newest(relay: Relay, append: Append) -> None:
-    stored = append("t.a", 60)
-    gap, *rest = until_quiet(relay.open(ONE, stored[0].message_id))
-    assert gap == Gap("t.a", GapReason.TOO_OLD)
-    assert messages(rest) == stored[-50:]
+@pytest.mark.parametrize("missed", [51, 100, 149, 1050])
+def test_a_stream_resumes_exactly_where_more_was_missed_than_a_new_reader_gets(
+    relay: Relay, append: Append, missed: int
+) -> None:
+    stored = append("t.a", missed + 1)
+    read = until_quiet(relay.open(ONE, stored[0].message_id))
+    assert [event for event in read if isinstance(event, Gap)] == []
+    assert messages(read) == stored[1:]
+
+
+def test_far_too_many_missed_messages_are_a_gap_before_the_newest(relay: Relay, append: Append) -> None:
+    stored = append("t.a", 1052)
+    read = until_quiet(relay.open(ONE, stored[0].message_id))
+    assert messages(read) == [*stored[1:1001], *stored[-50:]]
+    assert read[1000] == Gap("t.a", GapReason.TOO_OLD)
+
+
+def test_what_was_missed_is_read_no_faster_than_the_reader_takes_it(
+    hub: Hub, history: History, clock: HandClock, append: Append
+) -> None:
+    stored = append("t.a", 400)
+    limits = StreamLimits(heartbeat_s=0.0, recycle_bytes=150 * stored[0].size_bytes)
+    relay, position, read = Relay(hub, history, clock, limits), stored[0].message_id, list[Message]()
+    for _ in range(3):
+        events = until_quiet(relay.open(ONE, position))
+        read += messages(events)
+        position = read[-1].message_id
+    assert read == stored[1:]
 
 
 def test_an_id_that_no_topic_had_is_unknown(relay: Relay, append: Append, clock: HandClock) -> None:

@@ -97,6 +97,11 @@ class TestEntries:
         assert audit.push(event()).status == 204
         assert audit.store.head().tree.end == 5
 
+    @pytest.mark.parametrize("tx_id", ["/", "/tx-1", "//tx-1"])
+    def test_a_transaction_that_no_path_leads_to_is_refused(self, audit: AuditInHand, tx_id: str) -> None:
+        assert audit.append(tx_id=tx_id).refusal == (422, "invalid_request")
+        assert audit.append(tx_id=f"x{tx_id}").status == 200
+
     def test_a_batch_is_one_commit_in_its_order(self, audit: AuditInHand) -> None:
         entry = {"tx_id": "tx", "event": "e", "actor": "a"}
         entries = [entry | {"payload": {"n": number}, "id": f"id-{number % 40}"} for number in range(40)]

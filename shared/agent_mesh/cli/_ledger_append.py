@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -18,6 +18,10 @@ from agent_mesh.cli._session import Session
 from agent_mesh.client import RequestInvalid
 from agent_mesh.contracts.audit import BATCH_LIMIT, AuditRequest
 from agent_mesh.ledger.answers import AuditAnswer, AuditBatchAnswer
+from agent_mesh.ledger.entries import AuditEntry, to_leaf
+
+_BATCH_BYTES: Final = 1024 * 1024
+"""Of entries in one call; a function takes bodies of 2 MiB."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +49,8 @@ def append(
     log_key = key_of_ledger(session, key, answers[0].proof.checkpoint)
     proved = [verified(answer.proof, log_key, None) for answer in answers]
     for request, found in zip(requests, proved, strict=True):
-        if (found.entry.tx_id, found.entry.event) != (request.tx_id, request.event):
-            raise LedgerRefused("wrong_entry", f"the proof for {request.tx_id!r} is of {found.entry.tx_id!r}.")
+        if not _says(found.entry, request):
+            raise LedgerRefused("wrong_entry", f"the proof for an entry of {request.tx_id!r} is of another one.")
     if session.json:
         session.answer(AuditBatchAnswer(entries=answers))
         return
@@ -54,6 +58,12 @@ def append(
         show(session, found, has_payload=answer.proof.payload is not None)
         if answer.repeated:
             session.say(f"Entry {answer.index} was there before; nothing was added.")
+
+
+def _says(entry: AuditEntry, request: AuditRequest) -> bool:
+    """Return whether an entry is what was sent: beside the id and the time, which are the ledger's, every byte."""
+    sent = {**request.model_dump(include={"tx_id", "event", "actor", "payload"}), "payload_digest": None}
+    return to_leaf(entry.model_copy(update=sent)).entry == entry.canonical()
 
 
 def _requests(text: str) -> list[AuditRequest]:
@@ -89,5 +99,13 @@ _ENTRY = TypeAdapter(AuditRequest)
 
 
 def _batches(requests: Sequence[AuditRequest]) -> Iterator[Sequence[AuditRequest]]:
-    for at in range(0, len(requests), BATCH_LIMIT):
-        yield requests[at : at + BATCH_LIMIT]
+    """Yield as many as one call takes, by their number and by their bytes."""
+    batch, size = list[AuditRequest](), 0
+    for request in requests:
+        added = len(request.model_dump_json().encode())
+        if batch and (len(batch) == BATCH_LIMIT or size + added > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(request)
+        size += added
+    yield batch

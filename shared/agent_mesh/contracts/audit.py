@@ -14,6 +14,10 @@ AuditId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
 AuditActor: TypeAlias = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+TransactionId: TypeAlias = Annotated[str, Field(pattern=r"^[\x21-\x2e\x30-\x7e][\x21-\x7e]{0,127}$")]
+"""None begins with a slash: HTTP merges slashes, and `/tx/` with it would lead to another transaction."""
+
+
 class _OnTheWire(Strict):
     model_config = ConfigDict(alias_generator=None)
 
@@ -21,7 +25,7 @@ class _OnTheWire(Strict):
 class AuditRequest(_OnTheWire):
     """`POST /audit`: something that happened, to be kept for good."""
 
-    tx_id: AuditId = Field(description="The transaction, task or other thing that it belongs to.")
+    tx_id: TransactionId = Field(description="The transaction, task or other thing that it belongs to.")
     event: AuditId = Field(description="What happened, such as `decision`. `mesh.` is the mesh's own.")
     actor: AuditActor = Field(description="Who did it, as the caller says; who calls is recorded beside it.")
     payload: JsonObject = Field(description="Anything; at most 256 KiB as JSON. Over about 4,000 bytes by its digest.")

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from agent_mesh.contracts.audit import TransactionId
 from agent_mesh.contracts.values import JsonObject, Strict, Tolerant
 
-TxId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+TxId = TransactionId
 
 
 class AccessIntent(Strict):

@@ -35,6 +35,9 @@ RECORDS_AT_ONCE: Final = 200
 _BUNDLES_AT_ONCE: Final = 4
 """A bundle may have 1 MB."""
 
+_READS_A_PAGE: Final = 64
+"""Most reads of bundles for one page: nobody makes an instance read a whole ledger by a name."""
+
 _CACHED_TILES: Final = 512
 """Full tiles of 8 KiB: they never change."""
 
@@ -102,22 +105,32 @@ class LedgerReader:
         head, _ = self._signed_head()
         return parse_verifier_key(head.key or "")
 
-    def records_of(self, tx_id: str, *, from_index: int = 0, limit: int = RECORDS_AT_ONCE) -> RecordPage:
-        """Return the records of a transaction, up to `limit` of them; none if nobody knows it.
+    def records_of(
+        self,
+        tx_id: str,
+        wanted: Callable[[LedgerRecord], bool] = lambda _record: True,
+        *,
+        from_index: int = 0,
+        limit: int = RECORDS_AT_ONCE,
+    ) -> RecordPage:
+        """Return the records of a transaction that are `wanted`, up to `limit` of them; none if nobody knows it.
 
-        `from_index` is `next_index` of the page before.
+        `from_index` is `next_index` of the page before. A page may be short, and yet not the last one, where a
+        transaction is spread over very many bundles.
         """
         found: list[LedgerRecord] = []
         bundle = from_index // TILE_WIDTH
-        while True:
+        for _ in range(_READS_A_PAGE):
             bundles = self._store.bundles_of(tx_id, bundle, _BUNDLES_AT_ONCE)
             for number, held in bundles:
-                found += [record for record in _records(number, held, tx_id) if record.index >= from_index]
+                records = _records(number, held, tx_id)
+                found += [record for record in records if record.index >= from_index and wanted(record)]
             if len(found) > limit:
                 return RecordPage(tuple(found[:limit]), found[limit].index)
             if len(bundles) < _BUNDLES_AT_ONCE:
                 return RecordPage(tuple(found), None)
             bundle = bundles[-1][0] + 1
+        return RecordPage(tuple(found), bundle * TILE_WIDTH)
 
     def record(self, index: int) -> LedgerRecord:
         """Return the entry at `index`.

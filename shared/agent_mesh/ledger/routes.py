@@ -28,7 +28,6 @@ from agent_mesh.ledger.witness_routes import add_witness_routes
 from agent_mesh.platform.app import Content, FunctionApp, Reply, current_identity
 from agent_mesh.platform.function_parts import FunctionParts
 
-_CREATED: Final = 201
 _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
 _FOR_GOOD: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -89,10 +88,10 @@ def _append_routes(app: FunctionApp, audit: AuditLog, parts: FunctionParts) -> N
     access = parts.caller_access(settings.callers, settings.operators)
     pushes = parts.push_access(settings.event_pushers, settings.push_audience, verify=settings.push_verify)
 
-    @app.route("POST", "/audit", access=access, answers={200: AuditAnswer, 201: AuditAnswer}, summary="Append an entry")
+    @app.route("POST", "/audit", access=access, answers={200: AuditAnswer}, summary="Append an entry")
     def append(body: AuditRequest) -> Reply:
         (answer,) = audit.record([body], current_identity().email)
-        return Reply(answer, 200 if answer.repeated else _CREATED, {"Location": f"/entries/{answer.index}"})
+        return Reply(answer, 200, {"Location": f"/entries/{answer.index}"})
 
     @app.route(
         "POST",
@@ -132,16 +131,15 @@ def _transaction_routes(app: FunctionApp, audit: AuditLog, parts: FunctionParts)
         summary="All that the ledger has of a transaction",
     )
     def transaction(path: _TxPath, query: _TxQuery) -> TransactionRecords:
-        page = audit.reader.records_of(path.tx_id, from_index=_position(query.cursor), limit=query.limit)
+        page = audit.reader.records_of(path.tx_id, visible, from_index=_position(query.cursor), limit=query.limit)
         if query.proof:
             page = _answerable(page)
-        records = [record for record in page.records if visible(record)]
-        if not records and query.cursor is None and page.next_index is None:
+        if not page.records and query.cursor is None and page.next_index is None:
             raise NotFound(f"The ledger has nothing of the transaction {path.tx_id}.")
-        receipts = audit.reader.receipts(records) if query.proof else [None] * len(records)
+        receipts = audit.reader.receipts(page.records) if query.proof else [None] * len(page.records)
         return TransactionRecords(
             tx_id=path.tx_id,
-            records=[_shown(record, receipt) for record, receipt in zip(records, receipts, strict=True)],
+            records=[_shown(record, receipt) for record, receipt in zip(page.records, receipts, strict=True)],
             next_cursor=None if page.next_index is None else str(page.next_index),
         )
 

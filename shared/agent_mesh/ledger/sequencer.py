@@ -135,6 +135,9 @@ class Sequencer:
     def _commit_once(self, candidates: Mapping[str, Candidate]) -> Committed:
         head = self._head or self._read_head()
         places = self._places(candidates)
+        if any(place >= head.tree.end for place in places.values()):
+            self._forget_head()
+            raise LostRace("others have appended since the head was read: that tree has no proof of their entries")
         fresh = {entry_id: each.leaf for entry_id, each in candidates.items() if entry_id not in places}
         if fresh:
             self._write(head, fresh)

@@ -58,7 +58,8 @@ class AccessDecisions:
         answer = self.decide(intent)
         self._tell_requested(intent, answer.tx_id, actor)
         decided = answer.model_dump(exclude={"tx_id", "ts"})
-        self._events.emit(DECIDED, answer.tx_id, decided, once=answer.digest or fingerprint(canonical_json(decided)))
+        # Not the digest alone: what ran out of time may be decided otherwise when it is asked again.
+        self._events.emit(DECIDED, answer.tx_id, decided, once=fingerprint(canonical_json(decided)))
         self._events.publish_or_fail()
         return answer
 

@@ -31,6 +31,9 @@ _KEPT_ENGINES: Final = 4
 _PATIENCE_S: Final = 10.0
 _SHOWN_BYTES: Final = 1024
 
+_REFUSED_S: Final = 60.0
+"""How long a bundle whose parts were refused is not tried again: each try is two processes, while others wait."""
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -52,6 +55,7 @@ class Explainer:
         self._try_first = try_first
         self._lock = threading.Lock()
         self._ready: OrderedDict[tuple[str, str], tuple[Probed, Engine]] = OrderedDict()
+        self._refused_until: dict[tuple[str, str], float] = {}
 
     def explain(self, bundle: Bundle, decision: Decision, value: JsonValue) -> Explained:
         """Return how each rule went for an input about which `bundle` made `decision`."""
@@ -68,7 +72,13 @@ class Explainer:
     def _engine(self, bundle: Bundle, kind: str) -> tuple[Probed, Engine]:
         key = (bundle.version, kind)
         with self._lock:
-            ready = self._ready.get(key) or self._compiled(bundle, kind)
+            if monotonic() < self._refused_until.get(key, 0.0):
+                raise BundleRefused(f"Bundle {bundle.name} cannot be explained: its parts were refused.")
+            try:
+                ready = self._ready.get(key) or self._compiled(bundle, kind)
+            except BundleRefused:
+                self._refused_until[key] = monotonic() + _REFUSED_S
+                raise
             self._ready[key] = ready
             self._ready.move_to_end(key)
             if len(self._ready) > _KEPT_ENGINES:

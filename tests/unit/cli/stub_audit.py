@@ -39,7 +39,8 @@ class Outcome(Protocol):
 class StubAudit:
     """`checkpoint`, `key` and `findings` are answered in place of the ledger's own where they are set.
 
-    `mistaken` is for which paths and transactions it answers another.
+    `mistaken` is for which paths and transactions it answers another; `altered` is what it appends in place of what it
+    was sent.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class StubAudit:
         self.key: str | None = None
         self.findings: list[dict[str, str]] | None = []
         self.mistaken: dict[str, str] = {}
+        self.altered: dict[str, Any] = {}
         self.server = StubServer(self._answer)
 
     def append(self, count: int, tx_id: str = "tx-1", **fields: Any) -> None:
@@ -153,7 +155,8 @@ class StubAudit:
             raise InvalidRequest("This one is refused.")
         first = self.log.tree.end
         for entry in request.entries:
-            self.append(1, self.mistaken.get(entry.tx_id, entry.tx_id), event=entry.event)
+            said = {"event": entry.event, "actor": entry.actor, "payload": entry.payload} | self.altered
+            self.append(1, self.mistaken.get(entry.tx_id, entry.tx_id), **said)
         answers = [
             {"acl_txn": f"e-{index}", "tx_id": entry.tx_id, "index": index, "ts": 1.0, "repeated": entry.id == "again"}
             | {"proof": json.loads(self.receipt(index))}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from agent_mesh.client import Environments, environments_file
 from agent_mesh.ledger import Checkpoint, KeyKind, LocalSigner, cosign_note, sign_note, verifier_key
@@ -215,6 +216,24 @@ def test_a_proof_for_another_entry_than_was_sent_is_refused(audit: StubAudit, ru
     audit.mistaken = {"tx-9": "tx-1"}
     done = run("ledger", "append", "-", "--json", stdin=json.dumps(ENTRY))
     assert (done.code, code(done)) == (1, "wrong_entry")
+
+
+@pytest.mark.parametrize("altered", [{"actor": "you"}, {"payload": {"a": True}}, {"payload": {"a": "x" * 5000}}])
+def test_what_was_altered_on_its_way_is_not_called_verified(
+    audit: StubAudit, run: Run, altered: dict[str, JsonValue]
+) -> None:
+    audit.altered = altered
+    done = run("ledger", "append", "-", "--json", stdin=json.dumps(ENTRY))
+    assert (done.code, done.out, code(done)) == (1, "", "wrong_entry")
+
+
+def test_large_entries_go_in_as_many_calls_as_their_bytes_need(audit: StubAudit, run: Run) -> None:
+    entries = [{**ENTRY, "payload": {"text": "x" * 250_000, "n": number}} for number in range(10)]
+    answers = json.loads(run("ledger", "append", "-", "--json", stdin=json.dumps(entries)).out)["entries"]
+    assert [answer["index"] for answer in answers] == list(range(10, 20))
+    bodies = [len(asked.body) for asked in audit.server.asked if asked.path == "/audit/batch"]
+    assert len(bodies) == 3
+    assert max(bodies) < 2 * 1024 * 1024
 
 
 @pytest.fixture

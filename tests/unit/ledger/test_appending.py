@@ -46,7 +46,7 @@ class TestEntries:
 
     def test_the_answer_proves_that_the_entry_is_in_the_ledger(self, audit: AuditInHand) -> None:
         answer = audit.append(payload={"n": 1, "text": "ü", "nothing": None})
-        assert answer.status == 201
+        assert answer.status == 200
         body = answer.json
         assert (body["index"], body["ts"], body["repeated"]) == (0, audit.clock.now(), False)
         assert answer.headers["Location"] == "/entries/0"
@@ -70,6 +70,19 @@ class TestEntries:
         assert [again.json[name] for name in same] == [first[name] for name in same]
         assert verify_receipt(parse_receipt(json.dumps(again.json["proof"])), audit.key).checkpoint.size == 2
 
+    def test_a_repeat_at_another_instance_is_proven_there_too(
+        self, audit: AuditInHand, database: FirestoreClient, tmp_path: Path, clock: HandClock
+    ) -> None:
+        entries = [{"tx_id": "tx", "event": "e", "actor": "a", "payload": {"n": number}} for number in range(300)]
+        assert audit.call("POST", "/audit/batch", {"entries": entries}, by=CALLER).status == 200
+        other = audit_in_hand(database, tmp_path, clock)
+        assert other.append().json["index"] == 300  # it knows the head of now, and of the first bundle nothing
+        first = audit.append(id="mine").json
+        again = other.append(id="mine").json
+        assert (again["index"], again["repeated"]) == (first["index"], True)
+        verified = verify_receipt(parse_receipt(json.dumps(again["proof"])), audit.key)
+        assert verified.checkpoint.size > first["index"]
+
     @pytest.mark.parametrize("change", [{"payload": {"n": 2}}, {"tx_id": "tx-2"}, {"event": "x"}, {"actor": "y"}])
     def test_the_same_id_for_something_else_is_a_conflict(self, audit: AuditInHand, change: dict[str, object]) -> None:
         audit.append(id="mine")
@@ -78,11 +91,16 @@ class TestEntries:
 
     def test_nobody_takes_the_id_of_another_caller_or_of_an_event(self, audit: AuditInHand) -> None:
         theirs = audit.append(id="mine", payload={"who": "caller"}).json
-        assert audit.append(OTHER, id="mine", payload={"who": "other"}).status == 201
+        assert audit.append(OTHER, id="mine", payload={"who": "other"}).status == 200
         for name in (theirs["acl_txn"], "ev_1"):
-            assert audit.append(OTHER, id=name).status == 201
+            assert audit.append(OTHER, id=name).status == 200
         assert audit.push(event()).status == 204
         assert audit.store.head().tree.end == 5
+
+    @pytest.mark.parametrize("tx_id", ["/", "/tx-1", "//tx-1"])
+    def test_a_transaction_that_no_path_leads_to_is_refused(self, audit: AuditInHand, tx_id: str) -> None:
+        assert audit.append(tx_id=tx_id).refusal == (422, "invalid_request")
+        assert audit.append(tx_id=f"x{tx_id}").status == 200
 
     def test_a_batch_is_one_commit_in_its_order(self, audit: AuditInHand) -> None:
         entry = {"tx_id": "tx", "event": "e", "actor": "a"}

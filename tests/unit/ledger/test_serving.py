@@ -187,7 +187,7 @@ def test_callers_see_what_is_theirs_and_viewers_see_all(filled: AuditInHand) -> 
 
 def test_a_page_has_no_more_payloads_than_an_answer_holds(audit: AuditInHand) -> None:
     for number in range(20):
-        assert audit.append(tx_id="large", payload={"n": number, "text": "x" * 250_000}).status == 201
+        assert audit.append(tx_id="large", payload={"n": number, "text": "x" * 250_000}).status == 200
     first = audit.get("/tx/large").json
     assert (len(first["records"]), first["next_cursor"]) == (16, "16")
     second = audit.get(f"/tx/large?cursor={first['next_cursor']}").json
@@ -198,6 +198,18 @@ def test_a_page_has_no_more_payloads_than_an_answer_holds(audit: AuditInHand) ->
 def test_a_transaction_of_others_is_not_there_for_a_caller(audit: AuditInHand) -> None:
     audit.append(tx_id="secret")
     assert audit.get("/tx/secret", by=OTHER).refusal == (404, "not_found")
+
+
+def test_a_page_tells_nothing_of_the_records_of_others_that_it_skips(audit: AuditInHand) -> None:
+    for by in (CALLER, CALLER, OTHER, CALLER, OTHER, CALLER):
+        audit.append(by, tx_id="shared" if by == OTHER else "secret")
+        audit.append(tx_id="shared")
+    assert audit.get("/tx/secret?limit=1", by=OTHER).refusal == (404, "not_found")
+    pages = [audit.get("/tx/shared?limit=1", by=OTHER).json]
+    pages.append(audit.get(f"/tx/shared?limit=1&cursor={pages[0]['next_cursor']}", by=OTHER).json)
+    assert [[record["index"] for record in page["records"]] for page in pages] == [[4], [8]]
+    assert pages[0]["next_cursor"] == "8"
+    assert "next_cursor" not in pages[1]
 
 
 @pytest.mark.parametrize("path", ["/tile/entries/000", "/tile//entries/000", "/tile/./entries/000"])

@@ -105,6 +105,9 @@ def explain(
     try:
         intent = AccessIntent.model_validate_json(read_text(file, "FILE"))
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise wrong("FILE", f"is not one JSON document: {first['msg']}") from error
         raise RequestInvalid.of(error) from error
     answer = session.policy.post("/evaluate/explain", ExplainAnswer, intent)
     session.answer(answer, *explained(answer))

@@ -21,6 +21,7 @@ def state_view(state: PolicyState) -> Iterator[Text | Table]:
     if state.changed_by:
         words += f", changed by {printable(state.changed_by)} at {state.changed_at}"
     yield Text(words)
+    yield Text(f"packaged is {state.packaged}")
     if state.shadow:
         yield Text(f"in its shadow {state.shadow}")
     if state.versions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_a_version_from_the_folder_to_force_and_back(run: Run, tmp_path: Path) -
     code, out, _ = run("policy", "list")
     assert (code, f"in force {bundle.version}" in out) == (0, True)
     assert f"packaged is {packaged_bundle('mesh').version}" in out
+    assert re.search(rf"^{digits} +{bundle.manifest.release} ", out, re.MULTILINE), "short enough for a narrow terminal"
     code, _, err = run("policy", "rollback", "--revision", str(state["revision"] - 1))
     assert (code, "conflict" in err) == (1, True)
     code, out, _ = run("policy", "rollback", "--revision", str(state["revision"]))

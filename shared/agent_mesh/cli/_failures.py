@@ -47,9 +47,12 @@ _NEXT_STEP: Final = {
     "wait_timed_out": "It goes on; follow it with: agent-mesh tail TASK_ID",
 }
 
+_NO_ENTRIES: Final = "Each task and each decision makes some: agent-mesh dispatch, agent-mesh intent publish"
 _NOT_FOUND: Final = {
+    "/checkpoint": _NO_ENTRIES,
     "/dead/": "See what there is: agent-mesh dead",
     "/entries/": "See how many entries there are: agent-mesh ledger checkpoint",
+    "/key": _NO_ENTRIES,
     "/policies/": "See which there are: agent-mesh policy list",
     "/tx/": "An event is in the ledger once it was pushed; ask again in a moment if it is new.",
 }

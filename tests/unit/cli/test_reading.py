@@ -58,7 +58,12 @@ def test_an_unknown_task_is_exit_code_1_with_a_next_step(stub: StubMesh, run: Ru
 
 @pytest.mark.parametrize(
     ("path", "command"),
-    [("/dead/dead_x", "dead"), ("/entries/9", "ledger checkpoint"), ("/policies/abc", "policy list")],
+    [
+        ("/dead/dead_x", "dead"),
+        ("/entries/9", "ledger checkpoint"),
+        ("/policies/abc", "policy list"),
+        ("/key", "intent publish"),
+    ],
 )
 def test_what_is_not_found_is_looked_for_where_it_would_be(path: str, command: str) -> None:
     error = ProblemError(NotFound("There is none.").to_problem(instance=path), 404)

@@ -18,13 +18,14 @@ from emulator.probes import wait_until_ready
 from emulator.processes import Guard
 from emulator.supervision import Supervisor
 
-CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {"embedded": EmbeddedCloud, "official": OfficialCloud}
+EMBEDDED: Final = "embedded"
+CLOUDS: Final[Mapping[str, Callable[[CloudPlace], Cloud]]] = {EMBEDDED: EmbeddedCloud, "official": OfficialCloud}
 _READY_SECONDS: Final = 60.0
 
 
 def usual_cloud() -> str:
     """The cloud that is meant when none is named: the variable MESH_CLOUD, else the embedded one."""
-    return os.environ.get("MESH_CLOUD") or "embedded"
+    return os.environ.get("MESH_CLOUD") or EMBEDDED
 
 
 def make_cloud(name: str, place: CloudPlace) -> Cloud:

@@ -34,7 +34,7 @@ _NOT_INHERITED: Final = frozenset(
 """What would make a function believe in another cloud, or in another process."""
 
 STATE: Final = "{state}"
-"""Stands for the state directory in a value under ``local.environment``: a key of a role is kept with the state."""
+"""In a value under ``local.environment``: the directory where a key of a role is kept as long as the documents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from emulator.cloud import CloudPlace, Deployment
-from emulator.clouds import make_cloud, usual_cloud
+from emulator.clouds import EMBEDDED, make_cloud, usual_cloud
 from emulator.console.server import Console
 from emulator.console.sources import Sources
 from emulator.delivery.push import CachedTokens
@@ -269,7 +269,7 @@ class LocalStack:
             topology=self._topology,
             identities=self._identities,
             root=self._options.root,
-            state=self._state.path,
+            state=self._state.for_functions(kept=self._options.keep and self._options.cloud == EMBEDDED),
             firestore=self._cloud.firestore,
             pubsub=self._cloud.pubsub,
             issuer=self._issuer.url,

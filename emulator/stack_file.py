@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import IO, Final
 
@@ -27,6 +28,18 @@ class StateDirectory:
     def logs(self) -> Path:
         """One log file per process; they are kept."""
         return self.path / "logs"
+
+    def for_functions(self, *, kept: bool) -> Path:
+        """Where functions keep what belongs to their documents, such as the ledger's key; empty if those are not kept.
+
+        A ledger that began again under the key of an earlier one would look like a rewritten one, and rightly so.
+        """
+        if kept:
+            return self.path
+        folder = self.path / "unkept"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
     @property
     def stack_file(self) -> Path:

@@ -156,6 +156,26 @@ def test_ten_thousand_messages_stay_quick_and_few_elements(opened: Opener, serve
     assert page.evaluate("frames_ms.filter((each) => each > 1500)") == []
 
 
+def test_a_row_that_is_half_in_sight_opens_at_the_first_click(opened: Opener, server: PageServer) -> None:
+    page = opened()
+    for number in range(60):
+        scenes.access(server, f"tx_{number}", time.time() + number / 1000, allow=True)
+    expect(page.locator("#counted")).to_have_text("180 messages")
+    box = page.locator("#grid").bounding_box()
+    assert box is not None
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9):
+        page.locator("#grid").evaluate(
+            "(grid, part) => (grid.scrollTop = grid.querySelector('.row').offsetHeight * (20 + part))", part
+        )
+        page.wait_for_timeout(100)  # until the rows there are drawn
+        page.mouse.move(box["x"] + 450, box["y"] + box["height"] - 3)
+        page.mouse.down()
+        page.wait_for_timeout(50)
+        page.mouse.up()
+        expect(page).to_have_url(re.compile("/tx/tx_"))
+        page.go_back()
+
+
 def test_a_lost_connection_is_shown_and_what_came_meanwhile_is_fetched(opened: Opener, server: PageServer) -> None:
     opened.refusals_expected = True
     scenes.task(server, "task_before", time.time())

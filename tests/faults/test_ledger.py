@@ -201,5 +201,5 @@ def test_the_key_and_the_ledger_outlive_every_process(ledger: LedgerUnderTest) -
         ledger.stack.restart(role)
     assert ledger.call("GET", "audit_too", "/key").data == before
     assert parse_verifier_key(before.decode().strip()) == ledger.key
-    key_file = ledger.crash_file.parent / ".mesh" / "ledger-key"
+    key_file = ledger.crash_file.parent / ".mesh" / "unkept" / "ledger-key"
     assert key_file.stat().st_mode & 0o077 == 0

@@ -32,7 +32,8 @@ _Environment = Annotated[
 _Url = Annotated[
     str | None,
     typer.Option(
-        help="The orchestrator; default: --env's, else AGENT_MESH_URL, else AGENT_MESH_ENV's.", rich_help_panel=_COMMON
+        help="The function that the command asks; default: --env's, else AGENT_MESH_URL, else AGENT_MESH_ENV's.",
+        rich_help_panel=_COMMON,
     ),
 ]
 _Audience = Annotated[

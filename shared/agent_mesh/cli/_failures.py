@@ -38,7 +38,6 @@ _NEXT_STEP: Final = {
     "http_403": "Google let this identity not through to the mesh; find out why: agent-mesh doctor",
     "http_404": "Nothing is deployed there, or its ingress is closed from here: agent-mesh doctor",
     "idempotency_conflict": "Use another --key, or send what the first one sent.",
-    "not_found": "See what there is: agent-mesh tasks",
     "stack_not_found": "Start one: python3 noxfile.py -s up. Or name a deployed mesh with --env or --url.",
     "stack_unreadable": "Start the stack again: python3 noxfile.py -s up",
     "token_unavailable": "See what is missing: agent-mesh doctor",
@@ -48,6 +47,15 @@ _NEXT_STEP: Final = {
     "wait_timed_out": "It goes on; follow it with: agent-mesh tail TASK_ID",
 }
 
+_NO_ENTRIES: Final = "Each task and each decision makes some: agent-mesh dispatch, agent-mesh intent publish"
+_NOT_FOUND: Final = {
+    "/checkpoint": _NO_ENTRIES,
+    "/dead/": "See what there is: agent-mesh dead",
+    "/entries/": "See how many entries there are: agent-mesh ledger checkpoint",
+    "/key": _NO_ENTRIES,
+    "/policies/": "See which there are: agent-mesh policy list",
+    "/tx/": "An event is in the ledger once it was pushed; ask again in a moment if it is new.",
+}
 _NO_WAY_THERE: Final = (AnswerUnreadable, ConnectionFailed, EnvironmentsUnreadable, StackUnreadable, TokenUnavailable)
 
 
@@ -78,7 +86,13 @@ def exit_code(error: MeshClientError) -> int:
 
 def next_step(error: MeshClientError) -> str:
     """Return what to do about an error, nothing where there is no telling."""
-    return error.advice or _NEXT_STEP.get(error.code, "")
+    if error.advice:
+        return error.advice
+    if error.code == "not_found":
+        asked = error.problem.instance or ""
+        found = (advice for path, advice in _NOT_FOUND.items() if asked.startswith(path))
+        return next(found, "See what there is: agent-mesh tasks")
+    return _NEXT_STEP.get(error.code, "")
 
 
 def explain_failure(session: Session, error: MeshClientError) -> None:

@@ -57,7 +57,7 @@ def publish(
     intents = read_intents(read_text(file, "FILE"))
     published = PublishedIntents(published=[_publish(session.relay, intent) for intent in intents])
     session.answer(published, *(f"{one.tx_id}  event {one.event_id}" for one in published.published))
-    session.say(f"{len(intents)} published.")
+    session.say(f"{len(intents)} published. See what is decided: agent-mesh relay watch mesh.access.decided")
 
 
 def read_intents(text: str) -> list[AccessIntent]:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +23,8 @@ from agent_mesh.ledger.errors import LedgerError, MalformedKey
 from agent_mesh.ledger.keys import VerifierKey, parse_verifier_key
 from agent_mesh.ledger.notes import parse_note
 from agent_mesh.ledger.witnesses import WitnessQuorum
+
+_SHOWN_BY: Final = "a local one's is shown by: agent-mesh ledger checkpoint"
 
 
 class KnownKeys(BaseModel):
@@ -92,7 +95,7 @@ def remembered_key(checkpoint: str) -> VerifierKey:
     origin = _origin(checkpoint)
     line = KnownKeys.read().keys.get(origin)
     if line is None:
-        raise wrong("--key", f"is not given, and no key is remembered for the ledger {origin!r}")
+        raise wrong("--key", f"is not given, and no key is remembered for the ledger {origin!r}; {_SHOWN_BY}")
     return _parsed(origin, line)
 
 

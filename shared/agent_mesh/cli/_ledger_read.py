@@ -31,6 +31,7 @@ class SignedCheckpoint(BaseModel):
     root: str
     signatures: list[str]
     witnesses: list[str]
+    key: str
     note: str
 
 
@@ -73,6 +74,7 @@ def checkpoint(
         root=encode_base64(found.root),
         signatures=names,
         witnesses=list(cosigned),
+        key=str(log_key),
         note=text,
     )
     session.answer(
@@ -80,6 +82,7 @@ def checkpoint(
         f"[green]signed[/green]    {found.size} entries, root {answer.root}",
         f"ledger    {plain(found.origin)}",
         f"signed by {plain(', '.join(names))}",
+        f"key       {plain(answer.key)}",
         f"witnesses {plain(', '.join(cosigned)) or 'none asked for'}",
     )
 

@@ -64,9 +64,11 @@ def list_versions(session: Session) -> None:
 
 def push(session: Session, folder: _Folder) -> None:
     """Upload a bundle; the mesh takes it if its tests pass there. It decides nothing yet."""
+    from agent_mesh.cli._policy_view import short_version
+
     version = session.policy.post("/policies", PolicyVersion, _read(folder))
     session.answer(version, f"{version.version}  release {version.release}, {version.tests} tests passed")
-    session.say(f"Compare it with what is in force: agent-mesh policy shadow {_short(version.version)}")
+    session.say(f"Compare it with what is in force: agent-mesh policy shadow {short_version(version.version)}")
 
 
 def shadow(session: Session, version: _Version, *, revision: _Revision = None) -> None:
@@ -105,6 +107,9 @@ def explain(
     try:
         intent = AccessIntent.model_validate_json(read_text(file, "FILE"))
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise wrong("FILE", f"is not one JSON document: {first['msg']}") from error
         raise RequestInvalid.of(error) from error
     answer = session.policy.post("/evaluate/explain", ExplainAnswer, intent)
     session.answer(answer, *explained(answer))
@@ -155,7 +160,3 @@ def _show(session: Session, state: PolicyState) -> None:
     from agent_mesh.cli._policy_view import state_view
 
     session.answer(state, *state_view(state))
-
-
-def _short(version: str) -> str:
-    return version.removeprefix("sha256:")[:12]

@@ -21,14 +21,20 @@ def state_view(state: PolicyState) -> Iterator[Text | Table]:
     if state.changed_by:
         words += f", changed by {printable(state.changed_by)} at {state.changed_at}"
     yield Text(words)
+    yield Text(f"packaged is {state.packaged}")
     if state.shadow:
         yield Text(f"in its shadow {state.shadow}")
     if state.versions:
         table = plain_table("version", "release", "tests", "uploaded", "by", right=("tests",), flowing=("by",))
         for one in state.versions:
             who = printable(one.uploaded_by or "")
-            table.add_row(one.version, one.release, str(one.tests), one.uploaded_at or "", who)
+            table.add_row(short_version(one.version), one.release, str(one.tests), one.uploaded_at or "", who)
         yield table
+
+
+def short_version(version: str) -> str:
+    """Return the first digits of a version: enough for a command, and for a line of 80 characters."""
+    return version.removeprefix("sha256:")[:12]
 
 
 def explained(answer: ExplainAnswer) -> Iterator[Text | Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from pydantic import JsonValue
@@ -13,6 +13,7 @@ from agent_mesh.cli._input import read_text, wrong
 from agent_mesh.cli._session import Session
 from agent_mesh.cli._text import printable
 from agent_mesh.client import RelayGap
+from agent_mesh.contracts.relay import RelayMessage
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +46,10 @@ def watch(
     last: Annotated[str, typer.Option(metavar="ID", help="Go on behind this event.")] = "",
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
 ) -> None:
-    """Print messages as they are published, one a line, until Ctrl-C; first the history."""
+    """Print messages as they are published, one a line, until Ctrl-C; first the history.
+
+    Of an event of the mesh its subject and its data are printed; --json prints all of it.
+    """
     seen = 0
     for event in session.relay.watch(*patterns, last_event_id=last):
         if isinstance(event, RelayGap):
@@ -54,11 +58,19 @@ def watch(
         if session.json:
             typer.echo(event.model_dump_json())
         else:
-            payload = json.dumps(event.payload, ensure_ascii=False)
-            session.out.print(printable(f"{event.id} {event.topic} {payload}"), markup=False, soft_wrap=True)
+            session.out.print(printable(_line(event)), markup=False, soft_wrap=True)
         seen += 1
         if seen == count:
             return
+
+
+def _line(event: RelayMessage) -> str:
+    """Return a message as a person reads it: of an event of the mesh what it is about and what it says."""
+    payload, subject = event.payload, ""
+    if "specversion" in payload and isinstance(payload.get("data"), dict):
+        subject = f" {payload.get('subject', '')}"
+        payload = cast("dict[str, JsonValue]", payload["data"])
+    return f"{event.id} {event.topic}{subject} {json.dumps(payload, ensure_ascii=False)}"
 
 
 def _object(file: str) -> dict[str, JsonValue]:

@@ -106,7 +106,7 @@ def packaged_bundle(name: str) -> Bundle:
 
 def read_bundle(name: str, folder: Traversable) -> Bundle:
     """Return the bundle in a folder; raise `BundleRefused` if it is incomplete or does not fit."""
-    texts = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.is_file()}
+    texts = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if _belongs(item)}
     if MANIFEST not in texts:
         raise BundleRefused(f"Bundle {name!r} has no {MANIFEST}.")
     rego = {file: text for file, text in texts.items() if file.endswith(".rego")}
@@ -120,6 +120,10 @@ def read_bundle(name: str, folder: Traversable) -> Bundle:
         )
     except ValidationError as error:
         raise BundleRefused(f"Bundle {name!r} does not fit: {error}") from error
+
+
+def _belongs(item: Traversable) -> bool:
+    return item.is_file() and (item.name in {MANIFEST, BASE_DOCUMENT} or item.name.endswith(".rego"))
 
 
 def shelf() -> Traversable:

@@ -54,7 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def witness(place: Path) -> Iterator[AWitness]:
     """A witness of the ledger, whose key is made before the stack starts."""
     (place / ".mesh").mkdir()
-    log_key = verifier_key(open_key_file(place / ".mesh" / "ledger-key", LOCAL_ORIGIN))
+    log_key = verifier_key(open_key_file(place / "ledger-key", LOCAL_ORIGIN))
     witness = AWitness(place / "witness", log_key)
     with witness.server:
         yield witness
@@ -66,7 +66,8 @@ def stack(place: Path, witness: AWitness) -> Iterator[LocalStack]:
     roles = place / "roles.json"
     roles.write_text(json.dumps(audit_roles()))
     listed = [{"url": f"{witness.server.url}/prefix", "key": str(witness.key)}]
-    environment = {"audit": {"LEDGER_WITNESSES": json.dumps(listed)}}
+    key_file = str(place / "ledger-key")
+    environment = {"audit": {"LEDGER_WITNESSES": json.dumps(listed), "LEDGER_KEY_FILE": key_file}}
     with LocalStack(StackOptions(state_dir=place / ".mesh", roles_file=roles, environment=environment)) as running:
         yield running
 

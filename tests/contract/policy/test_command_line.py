@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def test_a_version_from_the_folder_to_force_and_back(run: Run, tmp_path: Path) -
     assert "shadow" not in state
     code, out, _ = run("policy", "list")
     assert (code, f"in force {bundle.version}" in out) == (0, True)
+    assert f"packaged is {packaged_bundle('mesh').version}" in out
+    assert re.search(rf"^{digits} +{bundle.manifest.release} ", out, re.MULTILINE), "short enough for a narrow terminal"
     code, _, err = run("policy", "rollback", "--revision", str(state["revision"] - 1))
     assert (code, "conflict" in err) == (1, True)
     code, out, _ = run("policy", "rollback", "--revision", str(state["revision"]))
@@ -73,6 +76,11 @@ def test_a_bundle_whose_tests_fail_is_not_taken_and_says_so(run: Run, tmp_path: 
     assert (code, "allow is False, not True" in err) == (1, True)
     code, out, _ = run("policy", "test", folder_of(risk_limit(18), tmp_path / "bundle"), "--json")
     assert (code, json.loads(out)["passed"]) == (0, 1)
+
+
+def test_an_explanation_is_of_one_intent(run: Run) -> None:
+    code, _, err = run("policy", "explain", "-", stdin=f"{json.dumps(INTENT)}\n{json.dumps(INTENT)}")
+    assert (code, "FILE: is not one JSON document" in err) == (2, True)
 
 
 def test_an_explanation_for_people_names_what_failed(run: Run) -> None:

@@ -75,6 +75,16 @@ def test_the_command_line_publishes_and_watches(relay: Relay, monkeypatch: pytes
     assert shown.stdout.split(" ", 2)[1:] == [topic, '{"text": "hello"}\n']
 
 
+def test_of_an_event_a_person_sees_the_subject_and_what_it_says(
+    relay: Relay, client: RelayClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(relay.mesh.stack.logs.parent.parent)
+    topic = unique("t")
+    client.publish(topic, {"specversion": "1.0", "id": "ev_1", "subject": "tx_1", "data": {"decision": "deny"}})
+    shown = CliRunner().invoke(app, ["relay", "watch", topic, "--count", "1"])
+    assert shown.stdout.split(" ", 1)[1] == f'{topic} tx_1 {{"decision": "deny"}}\n'
+
+
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, '"text"'])
 def test_a_file_that_holds_no_object_is_not_sent(text: str) -> None:
     refused = CliRunner().invoke(app, ["relay", "publish", "a", "-"], input=text)

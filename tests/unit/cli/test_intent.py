@@ -36,6 +36,7 @@ def test_the_sample_is_published_as_it_is(relay: StubMesh, run: Run) -> None:
     sample = json.loads((SAMPLES / "sample.json").read_text())
     assert (done.code, asked.body) == (0, {"topic": "access.intent", "payload": sample})
     assert sample["tx_id"] in done.out
+    assert "agent-mesh relay watch mesh.access.decided" in done.err
 
 
 def test_each_line_is_an_intent_and_gets_a_transaction(relay: StubMesh, run: Run) -> None:

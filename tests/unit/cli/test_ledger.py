@@ -143,6 +143,8 @@ def test_what_an_entry_says_does_not_steer_the_terminal(audit: StubAudit, run: R
 def test_the_checkpoint_is_shown_once_it_is_verified(audit: StubAudit, run: Run) -> None:
     done = run("ledger", "checkpoint")
     assert "10 entries" in done.out
+    assert key_of(audit) in done.out, "it is what `verify` asks for"
+    assert json.loads(run("ledger", "checkpoint", "--json").out)["key"] == key_of(audit)
     assert run("ledger", "checkpoint", "--raw").out == str(audit.log.checkpoint())
     assert json.loads(run("ledger", "checkpoint", "--json").out)["size"] == 10
     done = run("ledger", "checkpoint", "--key", STRANGER, "--json")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from agent_mesh.cli._failures import next_step
+from agent_mesh.client import ProblemError
 from agent_mesh.contracts.problems import Forbidden, NotFound
 from agent_mesh.contracts.tasks import (
     DeadLetter,
@@ -52,6 +54,20 @@ def test_an_unknown_task_is_exit_code_1_with_a_next_step(stub: StubMesh, run: Ru
     assert done.code == 1
     assert "No task 'task_x'." in done.err
     assert "agent-mesh tasks" in done.err
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("/dead/dead_x", "dead"),
+        ("/entries/9", "ledger checkpoint"),
+        ("/policies/abc", "policy list"),
+        ("/key", "intent publish"),
+    ],
+)
+def test_what_is_not_found_is_looked_for_where_it_would_be(path: str, command: str) -> None:
+    error = ProblemError(NotFound("There is none.").to_problem(instance=path), 404)
+    assert next_step(error).endswith(f"agent-mesh {command}")
 
 
 def _pages(asked: Asked) -> Answer:

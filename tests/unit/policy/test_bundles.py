@@ -49,6 +49,12 @@ def test_rules_see_the_base_document_as_data_in_any_script(tmp_path: Path) -> No
         assert engine.evaluate("p/allow", {}) == 'x","y":"'
 
 
+def test_what_else_stands_in_the_folder_is_not_read(tmp_path: Path) -> None:
+    place = folder(tmp_path, manifest__json=MANIFEST, p__rego="package p\n\nallow := true\n")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    assert set(read_bundle("trial", place).modules) == {"p.rego"}
+
+
 @pytest.mark.parametrize(
     "files",
     [

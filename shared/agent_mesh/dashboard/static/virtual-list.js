@@ -81,10 +81,11 @@ export class VirtualList {
     for (const [key, node] of this.#nodes) {
       if (wanted.has(key)) continue;
       this.#nodes.delete(key);
+      node.root.remove();
       this.#spare.push(node);
     }
     for (const [key, at] of wanted) this.#place(key, at);
-    for (const node of this.#spare.splice(0)) node.root.remove();
+    this.#spare.length = 0;
     this.#sort(wanted.keys());
     this.#mark();
   }
@@ -101,7 +102,8 @@ export class VirtualList {
     node.root.setAttribute("aria-rowindex", at + 1 + HEADER_ROWS);
   }
 
-  // A screen reader reads the rows as they stand in the document, wherever on the screen they are.
+  // A screen reader reads the rows as they stand in the document, wherever on the screen they are. What stays is not
+  // moved: a browser forgets the click on a row that was taken out between press and release.
   #sort(keys) {
     let next = this.#body.firstElementChild;
     for (const key of keys) {

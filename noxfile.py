@@ -46,10 +46,17 @@ IN_PROCESSES = ("-n", "2", "--no-loadscope-reorder")
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests on the embedded servers but the fault tests, in random order, with coverage of every process."""
+    """All tests on the embedded servers but those of the next three, in random order, with coverage of every process."""
     everything = not session.posargs  # a chosen test covers little: no threshold then
     whole = [*IN_PROCESSES, "--cov", "--cov-report=term-missing:skip-covered"] if everything else []
-    python(session, "-m", "pytest", "-m", "not faults and not official", *whole, *session.posargs)
+    python(session, "-m", "pytest", "-m", "not faults and not official and not browser", *whole, *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The dashboard in headless Chromium; skipped where there is none."""
+    whole = [] if session.posargs else IN_PROCESSES
+    python(session, "-m", "pytest", "-m", "browser", *whole, *session.posargs)
 
 
 @nox.session
@@ -59,7 +66,7 @@ def official(session: nox.Session) -> None:
     if missing:
         session.skip(f"Google's emulators need {' and '.join(missing)} on PATH")
     whole = [] if session.posargs else IN_PROCESSES
-    chosen = ("-m", "(cloud or official) and not faults")
+    chosen = ("-m", "(cloud or official) and not faults and not browser")
     python(session, "-m", "pytest", *chosen, *whole, *session.posargs, env={"MESH_CLOUD": "official"})
 
 

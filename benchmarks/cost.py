@@ -142,7 +142,9 @@ def document(measured: list[Measured], watched: list[Watched]) -> str:
     """Return docs/cost.md."""
     operations = _markdown(_operations_header(), _operations(measured))
     money = _markdown(_money_header(), _money(measured))
-    kept = _markdown(["Pub/Sub, happy path", *KINDS.values(), "$ per million"], [each.row for each in watched])
+    kept = _markdown(
+        ["a task over Pub/Sub, in a whole mesh", *KINDS.values(), "$ per million"], [each.row for each in watched]
+    )
     head = f"{_HEAD}\n{operations}{_NOTES}\n## US dollars per million tasks\n\n{money}"
     return f"{head}\n{_KEPT}\n{kept}\n{_price_list()}"
 

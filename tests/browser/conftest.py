@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
@@ -13,6 +14,13 @@ from tests.browser.chromium import launched, program
 from tests.browser.page_server import PageServer
 
 expect.set_options(timeout=15_000)  # somebody else may have the processor for a while
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
 
 Scheme = Literal["light", "dark"]
 WIDE: Final = (1280, 820)

@@ -15,6 +15,7 @@ from emulator.stack import LocalStack
 from tests.browser.chromium import launched, program
 from tests.contract.dashboard.browser import HTTP
 
+pytestmark = pytest.mark.browser
 SECONDS = 20_000
 
 

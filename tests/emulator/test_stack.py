@@ -210,7 +210,9 @@ def test_a_function_gets_its_whole_environment(stack: LocalStack, fetch: Fetch) 
     assert given["OIDC_AUDIENCE"] == stack.url("alpha")
     assert given["THREADS"] == "32"
     assert (given["COLOUR"], given["LOCAL"], given["EXTRA"]) == ("red", "yes", "given")
-    assert given["KEY_FILE"] == str(stack.logs.parent / "key"), "{state} stands for the state directory"
+    assert given["KEY_FILE"] == str(stack.logs.parent / "unkept" / "key"), (
+        "{state} is a folder that lives as long as the documents"
+    )
     assert given["PUSHERS"].startswith("push-work-alpha@")
     assert json.loads(given["MESH_AGENTS"])["second"] == {
         "url": stack.url("beta_two"),

@@ -72,7 +72,7 @@ def official(session: nox.Session) -> None:
     missing = [program for program in ("gcloud", "java") if shutil.which(program) is None]
     if missing:
         session.skip(f"Google's emulators need {' and '.join(missing)} on PATH")
-    whole = [] if session.posargs else IN_PROCESSES
+    whole = [] if session.posargs else ("-n", "2", "--no-loadscope-reorder")  # Java wants the rest of two cores
     chosen = ("-m", "(cloud or official) and not faults and not browser")
     python(session, "-m", "pytest", *chosen, *whole, *session.posargs, env={"MESH_CLOUD": "official"})
 

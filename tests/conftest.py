@@ -22,6 +22,8 @@ from agent_mesh.platform.pubsub import Message
 from emulator.clouds import running_cloud
 
 CONTRACT = "tests/contract/"
+SAYS_NOTHING_OF_A_CLOUD = ("tests/contract/policy/", "tests/contract/dashboard/")
+"""What these do with Firestore and Pub/Sub the tests of the capabilities do as well, on every cloud."""
 
 # Another process may have the processor for a while: how long an example takes says nothing about it.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         uses_the_cloud = isinstance(item, pytest.Function) and "local_cloud" in item.fixturenames
-        if uses_the_cloud or item.get_closest_marker("stack"):
+        on_a_stack = item.get_closest_marker("stack") and not item.nodeid.startswith(SAYS_NOTHING_OF_A_CLOUD)
+        if uses_the_cloud or on_a_stack:
             item.add_marker("cloud")
     items.sort(key=lambda item: (0, item.path.parent) if item.get_closest_marker("stack") else (1, Path()))
 

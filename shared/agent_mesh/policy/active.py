@@ -33,6 +33,9 @@ from agent_mesh.policy.versions import PolicyVersions
 BUNDLE: Final = "mesh"
 """Name of the one bundle that decides for the mesh."""
 
+_FIRST_LOOK_PATIENCE_S: Final = 5.0
+"""A process that has just started connects first, and its machine may be busy with starting others."""
+
 _LOOK_PATIENCE_S: Final = 2.0
 
 
@@ -105,7 +108,7 @@ class ActivePolicy:
     def _first_look(self) -> InForce:
         self._looked_at = self._clock.now()
         try:
-            switch = self._switches.read(patience_s=_LOOK_PATIENCE_S)
+            switch = self._switches.read(patience_s=_FIRST_LOOK_PATIENCE_S)
             policy = self._load(switch.active)
         except (Unavailable, LostRace, BundleRefused) as error:
             self._failed_at = monotonic()

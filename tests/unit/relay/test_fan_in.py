@@ -15,6 +15,7 @@ from agent_mesh.relay import Message
 from agent_mesh.relay.fan_in import THREAD_NAME, FanIn, Pace
 from agent_mesh.relay.live_topic import as_published, as_received
 from agent_mesh.relay.own_subscription import Gone, OwnSubscriptions
+from emulator.clouds import usual_cloud
 from emulator.pubsub.protos import Topic
 from emulator.pubsub_wire import PubSubWire
 from tests.conftest import CloudAddresses
@@ -91,6 +92,7 @@ def test_what_is_no_message_of_the_relay_is_left_out(attributes: dict[str, str])
     assert as_received(b"\xff", {"topic": "a", "number": "1", "previous": "0"}) is None
 
 
+@pytest.mark.skipif(usual_cloud() == "official", reason="Google's emulator ignores filters; the hub drops the repeat")
 def test_an_instance_gets_what_others_publish_and_not_its_own(live: Live) -> None:
     live.fan_in.join()
     live.publish(1, "me")

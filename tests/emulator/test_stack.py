@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,8 @@ def test_up_leaves_no_process_behind(
     roles = str(tmp_path / "root" / "roles.json")
     assert main(["up", "--state-dir", str(state), "--roles", roles]) == 1
     assert f"error: a stack with pid {up.pid} already runs" in capsys.readouterr().err
+    assert up.stdout
+    shown = "".join(takewhile(lambda line: "Ctrl-C" not in line, iter(up.stdout.readline, "")))
     up.send_signal(number)
     code = up.wait(20)
     eventually(lambda: processes_in(tmp_path) == [])
@@ -360,6 +363,5 @@ def test_up_leaves_no_process_behind(
         return
     assert code == 0
     assert not (state / "stack.json").exists()
-    shown = up.stdout.read() if up.stdout else ""
     assert "is ready in" in shown
     assert "/docs" in shown

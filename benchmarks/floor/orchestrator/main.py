@@ -46,6 +46,12 @@ _TASK: dict[str, object] = {
     "callback": None,
     "cancelRequested": False,
     "replayOf": None,
+    "policy": {
+        "ref": "dispatch.rego#allow",
+        "version": "sha256:" + "0" * 64,
+        "digest": "sha256:" + "0" * 64,
+        "groups": ["callers", "operators"],
+    },
     "createdAt": _NOW,
     "updatedAt": _NOW,
     "finishedAt": None,

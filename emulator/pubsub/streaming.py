@@ -43,12 +43,13 @@ class Stream:
         self._bytes = 0
         self._unsent: list[Proto] = []
         self._news = asyncio.Event()
+        self._finishing = False
 
     def serve(self) -> bool:
         """Take a batch, unless the client has enough or reads too slowly."""
         room = min(self._most_messages - self._messages, _BATCH_MESSAGES)
         space = min(self._most_bytes - self._bytes, _BATCH_BYTES)
-        if room <= 0 or space <= 0 or len(self._unsent) >= _MOST_UNSENT or self.refusal:
+        if room <= 0 or space <= 0 or len(self._unsent) >= _MOST_UNSENT or self.refusal or self._finishing:
             return False
         deadline = self.subscription.around.clock.now() + self.deadline
         taken = self.subscription.take(Appetite(room, space, deadline), self)
@@ -71,6 +72,11 @@ class Stream:
         self.refusal = refusal
         self._news.set()
 
+    def finish(self) -> None:
+        """Send what is queued and end well: the client has said all it wanted to say."""
+        self._finishing = True
+        self._news.set()
+
     def send(self, response: Proto) -> None:
         """Queue a response."""
         subscription = self.subscription
@@ -80,7 +86,7 @@ class Stream:
         self._news.set()
 
     async def write_to(self, write: Callable[[bytes], Any]) -> None:
-        """Send what is queued until the stream ends; raises Refusal then."""
+        """Send what is queued until the stream ends; raises Refusal where it ends with one."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -91,6 +97,8 @@ class Stream:
                 self.subscription.wake()
             if self.refusal is not None:
                 raise self.refusal
+            if self._finishing:
+                return
 
     def obey(self, request: Proto) -> None:
         """Follow a later request: acks, deadlines, another stream deadline."""
@@ -165,6 +173,9 @@ async def _both(stream: Stream, receive: Callable[[], Any], write: Callable[[byt
         done, _ = await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
         for one in done:
             one.result()
+        if writing not in done:  # cut short in the middle of a message, the call would never end for its client
+            stream.finish()
+            await writing
     finally:
         for one in (reading, writing):
             one.cancel()

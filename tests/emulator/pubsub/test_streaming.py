@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.cloud.pubsub_v1 import SubscriberClient as HighLevelSubscriber  # type: ignore[import-untyped]
 from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
-from google.pubsub_v1.types import StreamingPullRequest, StreamingPullResponse
+from google.pubsub_v1.types import PubsubMessage, StreamingPullRequest, StreamingPullResponse
 
 from emulator.pubsub.server import PubsubServer
 from tests.emulator.pubsub.conftest import Place
@@ -253,3 +253,14 @@ def test_googles_high_level_client_receives_in_order(place: Place, channel: grpc
     pulling.cancel()
     pulling.result(timeout=10)
     assert found == [str(number) for number in range(50)]
+
+
+def test_a_stream_whose_client_has_said_all_at_once_gets_what_is_there_and_ends(place: Place) -> None:
+    topic = place.topic()
+    subscription = place.subscription(topic)
+    opening = StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=10)
+    for number in range(200):
+        text = f"message {number}".encode()
+        place.publisher.publish(topic=topic, messages=[PubsubMessage(data=text)])
+        answers = place.subscriber.streaming_pull(requests=iter([opening]), timeout=20)
+        assert [each.message.data for answer in answers for each in answer.received_messages] == [text]
